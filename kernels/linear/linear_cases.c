@@ -1,0 +1,51 @@
+#include "linear.h"
+
+qp_linear_args qp_linear_bind(const qp_call *call)
+{
+    return (qp_linear_args){
+        .x = call->in[QP_LINEAR_X],
+        .weight = call->in[QP_LINEAR_WEIGHT],
+        .y = call->out[0],
+        .m = call->extent[QP_LINEAR_M],
+        .n = call->extent[QP_LINEAR_N],
+        .k = call->extent[QP_LINEAR_K],
+        .parts = call->params.parts > 0 ? call->params.parts : 1,
+    };
+}
+
+static const char *precondition(const qp_call *call)
+{
+    const qp_linear_args a = qp_linear_bind(call);
+    return a.parts > 1 && a.k % (16 * (int64_t)a.parts) ? "K is not a multiple of 16 times the parts of the split" : NULL;
+}
+
+static uint64_t flops(const qp_call *call)
+{
+    const qp_linear_args a = qp_linear_bind(call);
+    return 2 * (uint64_t)a.m * (uint64_t)a.n * (uint64_t)a.k;
+}
+
+/* { M, N, K } of Qwen3-0.6B, then sizes that no kernel likes. */
+static const qp_case cases[] = {
+    { .name = "q_proj_decode", .extent = { 1, 2048, 1024 } },
+    { .name = "k_proj_prefill_7", .extent = { 7, 1024, 1024 } },
+    { .name = "down_proj_split", .extent = { 1, 1024, 3072 }, .params = { .parts = 2 } },
+    { .name = "odd", .extent = { 5, 33, 1000 }, .fill = QP_FILL_WIDE },
+    { .name = "k_15", .extent = { 3, 7, 15 } },
+    { .name = "k_17_edges", .extent = { 3, 7, 17 }, .fill = QP_FILL_EDGES },
+    { .name = "one_element", .extent = { 1, 1, 1 } },
+    { .name = NULL },
+};
+
+const qp_operation qp_linear_operation = {
+    .name = "linear",
+    .formula = "y[m, n] = sum over k of x[m, k] * weight[n, k]",
+    .extents = { "M", "N", "K" },
+    .in = { { "x", QP_BF16, QP_ACTIVATION, 2, { QP_LINEAR_M, QP_LINEAR_K } },
+            { "weight", QP_BF16, QP_WEIGHT, 2, { QP_LINEAR_N, QP_LINEAR_K } } },
+    .out = { { "y", QP_BF16, QP_ACTIVATION, 2, { QP_LINEAR_M, QP_LINEAR_N } } },
+    .precondition = precondition,
+    .oracle = qp_linear_oracle,
+    .flops = flops,
+    .cases = cases,
+};

@@ -1,0 +1,43 @@
+/* bf16 as a type of its own, so that it is never mistaken for an integer: 1 sign, 8 exponent and 7
+ * fraction bits, the upper half of an IEEE binary32. C11, also C++. */
+#ifndef QP_BF16_H
+#define QP_BF16_H
+
+#include <stdint.h>
+#include <string.h>
+
+typedef struct qp_bf16 {
+    uint16_t bits;
+} qp_bf16;
+
+static inline uint32_t qp_f32_bits(float value)
+{
+    uint32_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    return bits;
+}
+
+static inline float qp_f32_from_bits(uint32_t bits)
+{
+    float value;
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
+/* Exact: every bf16 is an f32. */
+static inline float qp_bf16_to_f32(qp_bf16 value) { return qp_f32_from_bits((uint32_t)value.bits << 16); }
+
+/* Nearest, ties to even; overflow gives an infinity; subnormals are kept. Every NaN gives 0x7FFF,
+ * as the card's conversion does (PTX ISA, "cvt": a NaN source gives the canonical NaN). */
+static inline qp_bf16 qp_bf16_from_f32(float value)
+{
+    const uint32_t bits = qp_f32_bits(value);
+    qp_bf16 result;
+    if ((bits & 0x7fffffffu) > 0x7f800000u)
+        result.bits = 0x7fff;
+    else
+        result.bits = (uint16_t)((bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16);
+    return result;
+}
+
+#endif

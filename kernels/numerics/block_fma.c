@@ -1,0 +1,169 @@
+#include "block_fma.h"
+
+#include "strict_fp.h"
+
+enum { KEPT_BITS = 25, MIN_EXPONENT = -126, F32_FRACTION_BITS = 23, BF16_FRACTION_BITS = 7 };
+
+static const uint32_t canonical_nan = 0x7fffffffu;
+static const uint32_t infinity_bits = 0x7f800000u;
+
+/* A finite number as significand * 2^(exponent - fraction bits), its significand an integer. */
+typedef struct decoded {
+    int64_t significand;
+    int exponent;
+} decoded;
+
+static int exponent_of_field(uint32_t field) { return field ? (int)field - 127 : MIN_EXPONENT; }
+
+static decoded decode_bf16(qp_bf16 x)
+{
+    const uint32_t field = (x.bits >> 7) & 0xffu, fraction = x.bits & 0x7fu;
+    const int64_t magnitude = field ? fraction | 0x80u : fraction;
+    return (decoded){ x.bits & 0x8000u ? -magnitude : magnitude, exponent_of_field(field) };
+}
+
+static decoded decode_f32(float x)
+{
+    const uint32_t bits = qp_f32_bits(x), field = (bits >> 23) & 0xffu, fraction = bits & 0x7fffffu;
+    const int64_t magnitude = field ? fraction | 0x800000u : fraction;
+    return (decoded){ bits >> 31 ? -magnitude : magnitude, exponent_of_field(field) };
+}
+
+/* The magnitude of `significand * 2^-shift`, cut toward zero; a negative shift is exact. */
+static int64_t cut(int64_t significand, int shift)
+{
+    const int64_t magnitude = significand < 0 ? -significand : significand;
+    const int64_t kept = shift <= 0 ? magnitude << -shift : shift < 63 ? magnitude >> shift : 0;
+    return significand < 0 ? -kept : kept;
+}
+
+/* sum * 2^scale cut toward zero to f32 (B4, B5). */
+static float f32_cut(int64_t sum, int scale)
+{
+    if (sum == 0) return 0.0f;
+    const uint32_t sign = sum < 0 ? 0x80000000u : 0;
+    uint64_t magnitude = sum < 0 ? (uint64_t)-sum : (uint64_t)sum;
+    int top = 63;
+    while (!(magnitude >> top)) top--;
+    const int exponent = top + scale;
+    if (exponent > 127) return qp_f32_from_bits(sign | infinity_bits);
+    /* The weight of the last bit kept: 2^(exponent - 23), or 2^-149 among the subnormals. */
+    const int last = (exponent < MIN_EXPONENT ? MIN_EXPONENT : exponent) - F32_FRACTION_BITS;
+    magnitude = last > scale ? (last - scale < 64 ? magnitude >> (last - scale) : 0) : magnitude << (scale - last);
+    const uint32_t field = exponent < MIN_EXPONENT ? 0 : (uint32_t)(exponent + 127);
+    return qp_f32_from_bits(sign | field << 23 | ((uint32_t)magnitude & 0x7fffffu));
+}
+
+/* B5 for a block that holds an infinity or a NaN. */
+static float special_sum(float accumulator, const qp_bf16 *a, const qp_bf16 *b)
+{
+    float sum = accumulator; /* IEEE addition and multiplication know the same classes */
+    for (int k = 0; k < QP_BLOCK_K; k++) {
+        const float x = qp_bf16_to_f32(a[k]), y = qp_bf16_to_f32(b[k]);
+        const float classes[] = { x, y };
+        float product = 1.0f; /* of the factors' classes: a finite product must not overflow into an infinity */
+        for (int i = 0; i < 2; i++) {
+            const uint32_t bits = qp_f32_bits(classes[i]);
+            const int finite = (bits & infinity_bits) != infinity_bits;
+            const float one = bits >> 31 ? -1.0f : 1.0f;
+            product *= finite ? (bits << 1 ? one : 0.0f) : classes[i];
+        }
+        sum += product;
+    }
+    return sum != sum ? qp_f32_from_bits(canonical_nan) : sum;
+}
+
+static int is_special_f32(float x) { return (qp_f32_bits(x) & infinity_bits) == infinity_bits; }
+
+float qp_block_fma(float accumulator, const qp_bf16 a[QP_BLOCK_K], const qp_bf16 b[QP_BLOCK_K])
+{
+    int special = is_special_f32(accumulator);
+    for (int k = 0; k < QP_BLOCK_K; k++)
+        special |= (a[k].bits & 0x7f80u) == 0x7f80u || (b[k].bits & 0x7f80u) == 0x7f80u;
+    if (special) return special_sum(accumulator, a, b);
+
+    const decoded acc = decode_f32(accumulator);
+    decoded product[QP_BLOCK_K];
+    int largest = acc.exponent;
+    for (int k = 0; k < QP_BLOCK_K; k++) { /* B1, B2 */
+        const decoded x = decode_bf16(a[k]), y = decode_bf16(b[k]);
+        product[k] = (decoded){ x.significand * y.significand, x.exponent + y.exponent };
+        if (product[k].significand && product[k].exponent > largest) largest = product[k].exponent;
+    }
+
+    /* A term is significand * 2^(exponent - fraction bits); counted in units of 2^(E - 25) it is
+     * significand * 2^(exponent - E + 25 - fraction bits). (B3) */
+    int64_t sum = cut(acc.significand, largest - acc.exponent - (KEPT_BITS - F32_FRACTION_BITS));
+    for (int k = 0; k < QP_BLOCK_K; k++)
+        if (product[k].significand)
+            sum += cut(product[k].significand, largest - product[k].exponent - (KEPT_BITS - 2 * BF16_FRACTION_BITS));
+    return f32_cut(sum, largest - KEPT_BITS); /* B4 */
+}
+
+/* The same step for the exponents that a model meets, in float operations that are all exact, so that the
+ * compiler can use vectors:
+ *   - a product of two bf16 is exact in f32 while its exponent is at least -134; below that it is less than
+ *     2^-132, and B3 cuts it to zero while E >= FAST_MIN;
+ *   - scaling by a power of two is exact, or ends below 2^-126, which B3 cuts to zero as well;
+ *   - the conversion of a float to an integer cuts toward zero. A scaled product is below 2^27. */
+enum { FAST_MIN = -100, FAST_MAX = 100 };
+
+static float fast_block(float accumulator, const qp_bf16 *a, const qp_bf16 *b)
+{
+    float product[QP_BLOCK_K];
+    const int32_t accumulator_field = (int32_t)((qp_f32_bits(accumulator) >> 23) & 0xffu);
+    int32_t largest = accumulator_field + 127; /* with both factors' biases, as the products below */
+    uint32_t uncommon = accumulator_field == 0xff;
+    for (int k = 0; k < QP_BLOCK_K; k++) {
+        const uint32_t x = (uint32_t)a[k].bits << 16, y = (uint32_t)b[k].bits << 16;
+        const uint32_t x_field = (x >> 23) & 0xffu, y_field = (y >> 23) & 0xffu;
+        product[k] = qp_f32_from_bits(x) * qp_f32_from_bits(y);
+        const uint32_t nonzero = product[k] != 0.0f; /* 1 for a NaN, too */
+        const int32_t exponent = (int32_t)((x_field + y_field) & -nonzero);
+        largest = exponent > largest ? exponent : largest;
+        uncommon |= ((x_field - 1 >= 254) | (y_field - 1 >= 254)) & nonzero; /* subnormal, infinity or NaN */
+    }
+    largest -= 254;
+    if (uncommon || largest < FAST_MIN || largest > FAST_MAX) return qp_block_fma(accumulator, a, b);
+
+    const float scale = qp_f32_from_bits((uint32_t)(KEPT_BITS - largest + 127) << 23);
+    int32_t low = 0, high = 0; /* eight values below 2^27 each stay below 2^30 */
+    for (int k = 0; k < QP_BLOCK_K / 2; k++) {
+        low += (int32_t)(product[k] * scale);
+        high += (int32_t)(product[k + QP_BLOCK_K / 2] * scale);
+    }
+    const double sum = (double)low + (double)high + (double)(int32_t)(accumulator * scale); /* exact: below 2^32 */
+    uint64_t bits; /* cut to 24 bits: a double has 29 more */
+    memcpy(&bits, &sum, sizeof bits);
+    bits &= ~((UINT64_C(1) << 29) - 1);
+    double kept;
+    memcpy(&kept, &bits, sizeof kept);
+    return (float)kept * qp_f32_from_bits((uint32_t)(largest - KEPT_BITS + 127) << 23);
+}
+
+float qp_chain_fma(const qp_bf16 *a, const qp_bf16 *b, int64_t b_stride, int64_t k)
+{
+    float accumulator = 0.0f;
+    int64_t i = 0;
+    if (b_stride == 1)
+        for (; i + QP_BLOCK_K <= k; i += QP_BLOCK_K) accumulator = fast_block(accumulator, a + i, b + i);
+    for (; i < k; i += QP_BLOCK_K) {
+        qp_bf16 x[QP_BLOCK_K] = { { 0 } }, y[QP_BLOCK_K] = { { 0 } };
+        const int64_t n = k - i < QP_BLOCK_K ? k - i : QP_BLOCK_K;
+        for (int64_t j = 0; j < n; j++) {
+            x[j] = a[i + j];
+            y[j] = b[(i + j) * b_stride];
+        }
+        accumulator = fast_block(accumulator, x, y);
+    }
+    return accumulator;
+}
+
+float qp_split_chain_fma(const qp_bf16 *a, const qp_bf16 *b, int64_t k, int parts)
+{
+    const int64_t run = k / parts;
+    float sum = qp_chain_fma(a, b, 1, run);
+    for (int64_t start = run; start < run * parts; start += run)
+        sum += qp_chain_fma(a + start, b + start, 1, run);
+    return sum;
+}

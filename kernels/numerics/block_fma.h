@@ -1,0 +1,45 @@
+/* The tensor core's bf16 arithmetic in integers and exact float operations.
+ *
+ * One block step, as an H200 computes it (mma.sync.m16n8k16, wgmma ...k16, and cuBLAS, which uses them):
+ *   B1  the 16 products a[k] * b[k] are exact; each has the exponent e(a[k]) + e(b[k]), which is not
+ *       normalised: the significand of a product lies in [1, 4). A subnormal factor has exponent -126.
+ *   B2  E is the largest exponent among the products that are not zero and the accumulator. A zero or
+ *       subnormal accumulator has exponent -126, so E >= -126.
+ *   B3  every product and the accumulator are cut, toward zero, to a multiple of 2^(E - 25).
+ *   B4  the 17 cut values are added exactly, and the sum is cut, toward zero, to f32. A sum of zero is +0.
+ *   B5  any NaN, an infinity times zero, or infinities of both signs give the NaN 0x7FFFFFFF; otherwise
+ *       an infinity stays one. A finite sum of magnitude 2^128 or more gives an infinity.
+ * A dot product is a chain of such steps over K in ascending blocks of 16 from an accumulator of +0; the
+ * last block is padded with zeros. The order inside a block does not matter, since B4 is exact.
+ *
+ * Source: B1 to B4 were measured against cuBLAS 13.1 and mma.sync on an H200 (0 elements differ); they agree
+ * with the model of MMA-Sim (arXiv 2511.10909, "T-FDPA" with 25 fraction bits). The zero product in B2, the
+ * subnormals and B5 are as MMA-Sim has them and have not been checked on the card. */
+#ifndef QP_BLOCK_FMA_H
+#define QP_BLOCK_FMA_H
+
+#include <stdint.h>
+
+#include "bf16.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+enum { QP_BLOCK_K = 16 };
+
+/* One block step, written straight from B1 to B5: any values, slow. */
+float qp_block_fma(float accumulator, const qp_bf16 a[QP_BLOCK_K], const qp_bf16 b[QP_BLOCK_K]);
+
+/* The chain over K elements: sum of a[k] * b[k * b_stride]. Bit for bit the chain of qp_block_fma.
+ * K = 0 gives +0. */
+float qp_chain_fma(const qp_bf16 *a, const qp_bf16 *b, int64_t b_stride, int64_t k);
+
+/* A split K: `parts` equal runs of K, each a chain of its own, added in f32 from the first to the last.
+ * K must be a multiple of 16 * parts unless parts is 1. */
+float qp_split_chain_fma(const qp_bf16 *a, const qp_bf16 *b, int64_t k, int parts);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,78 @@
+#include "reduce.h"
+
+#include "strict_fp.h"
+
+enum { MAX_LANES = 1024, WARP = 32, REDUCE_THREADS = 512, VECTOR = 4, VECTOR_MIN = 128 };
+
+static int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
+
+/* p(x) of the header. */
+static int64_t power_below(int64_t x)
+{
+    int64_t power = 1;
+    while (power < REDUCE_THREADS && 2 * power <= x) power *= 2;
+    return power;
+}
+
+typedef struct block_shape {
+    int64_t x; /* threads that share a row */
+    int64_t y; /* rows of a block */
+} block_shape;
+
+static block_shape mean_block(int64_t n, int64_t rows)
+{
+    const int64_t width = power_below(n >= VECTOR_MIN ? n / VECTOR : n), height = power_below(rows);
+    const int64_t y = min64(height, REDUCE_THREADS / min64(width, WARP));
+    return (block_shape){ min64(width, REDUCE_THREADS / y), y };
+}
+
+/* For each offset lanes/2, ..., 1: lane l += lane l + offset. Leaves the sum in lane 0. */
+static float fold(float *sum, int64_t lanes)
+{
+    for (int64_t offset = lanes / 2; offset > 0; offset /= 2)
+        for (int64_t l = 0; l < offset; l++) sum[l] = sum[l] + sum[l + offset];
+    return sum[0];
+}
+
+bool qp_mean_is_known(int64_t n, int64_t rows)
+{
+    if (n < WARP || (n >= VECTOR_MIN && n % VECTOR)) return false;
+    const block_shape block = mean_block(n, rows);
+    const int64_t values_per_thread = (n + block.x - 1) / block.x;
+    const int64_t split_from = 16 * block.y > 256 ? 16 * block.y : 256;
+    return values_per_thread < split_from;
+}
+
+float qp_mean(const float *values, int64_t n, int64_t rows)
+{
+    const int64_t lanes = mean_block(n, rows).x;
+    const bool vectors = n >= VECTOR_MIN;
+    const int64_t element_stride = vectors ? 1 : lanes, lane_stride = vectors ? VECTOR : 1;
+    float sum[MAX_LANES];
+    for (int64_t l = 0; l < lanes; l++) {
+        float a[VECTOR] = { 0, 0, 0, 0 };
+        for (int64_t start = l * lane_stride; start < n; start += VECTOR * lanes)                /* M1, M2 */
+            for (int64_t i = 0; i < VECTOR && start + i * element_stride < n; i++) a[i] += values[start + i * element_stride];
+        sum[l] = ((a[0] + a[1]) + a[2]) + a[3]; /* M3 */
+    }
+    const float factor = (float)rows / (float)(rows * n);
+    return fold(sum, lanes) * factor; /* M4, M5 */
+}
+
+float qp_softmax_sum(const float *values, int64_t n)
+{
+    const bool warp_per_row = n <= 2048;
+    int64_t lanes = warp_per_row ? 1 : MAX_LANES;
+    while (warp_per_row && lanes < WARP && lanes < n) lanes *= 2;
+
+    float sum[MAX_LANES];
+    for (int64_t l = 0; l < lanes; l++) {
+        sum[l] = 0.0f;
+        for (int64_t i = l; i < n; i += lanes) sum[l] += values[i];
+    }
+    /* S1's exchange gives lane 0 the same tree as a fold, since an addition does not depend on its order. */
+    if (warp_per_row) return fold(sum, lanes);
+    float total[MAX_LANES / WARP];
+    for (int w = 0; w < MAX_LANES / WARP; w++) total[w] = fold(sum + w * WARP, WARP); /* S2 */
+    return fold(total, MAX_LANES / WARP);
+}

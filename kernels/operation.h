@@ -1,0 +1,139 @@
+/* What an operation is, as data: its operands, its gate, its oracle, its cases and its planted faults.
+ * One folder below kernels/ defines each operation; registry.def lists operations and implementations.
+ * The plan (model/plan.h), the verifier and the tests walk these tables and hold no list of their own. */
+#ifndef QP_OPERATION_H
+#define QP_OPERATION_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "status.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef enum qp_dtype {
+    QP_BF16, /* qp_bf16, 2 bytes */
+    QP_F32,
+    QP_F64,
+    QP_I64
+} qp_dtype;
+
+size_t qp_dtype_bytes(qp_dtype dtype);
+const char *qp_dtype_name(qp_dtype dtype); /* "bf16", "f32", "f64", "i64" */
+
+typedef enum qp_backend { QP_CPU, QP_CUDA } qp_backend;
+const char *qp_backend_name(qp_backend backend); /* "cpu", "cuda" */
+
+enum { QP_MAX_IN = 8, QP_MAX_OUT = 8, QP_MAX_EXTENTS = 8, QP_MAX_RANK = 4 };
+
+/* An operand is a dense row-major array. Its shape is a list of the operation's extents. */
+typedef enum qp_role { QP_ACTIVATION, QP_WEIGHT } qp_role;
+
+typedef struct qp_operand {
+    const char *name; /* NULL ends a list of operands */
+    qp_dtype dtype;
+    qp_role role;          /* the oracle takes bf16 and f32 activations as f64, weights as they are */
+    int rank;
+    int axis[QP_MAX_RANK]; /* indices into qp_operation.extents, slowest first */
+} qp_operand;
+
+/* The scalars of all operations; an operation reads those that its header names. */
+typedef struct qp_params {
+    float eps;    /* rms_norm */
+    float scale;  /* scores */
+    double theta; /* rotary_embedding */
+    int parts;    /* linear: parts of a split K, 0 means 1 */
+} qp_params;
+
+/* One execution of an operation: everything it reads and writes. Pointers are borrowed. */
+typedef struct qp_call {
+    int64_t extent[QP_MAX_EXTENTS]; /* in the order of qp_operation.extents */
+    const void *in[QP_MAX_IN];
+    void *out[QP_MAX_OUT];
+    qp_params params;
+} qp_call;
+
+typedef qp_status (*qp_run)(const qp_call *call);
+
+/* How far an implementation may be from the golden. All zero: every bit equal. Otherwise `reason`
+ * says which step of the contract is not yet exact, and the operation's header derives the figures. */
+typedef struct qp_bound {
+    int max_ulp;               /* of the output's type */
+    double max_mismatch_rate;  /* share of the elements that may differ at all */
+    double max_oracle_factor;  /* root-mean-square error against the oracle, over the golden's own */
+    const char *reason;        /* NULL: exact */
+} qp_bound;
+
+typedef struct qp_cost {
+    uint64_t bytes; /* compulsory traffic: each operand read or written once */
+    uint64_t flops; /* multiplications and additions of the mathematical function */
+} qp_cost;
+
+typedef enum qp_fill {
+    QP_FILL_NORMAL, /* standard normal values */
+    QP_FILL_WIDE,   /* either sign, exponents spread over 2^-20 .. 2^20 */
+    QP_FILL_EDGES   /* zeros of both signs, subnormals, ones, large values, a few random ones */
+} qp_fill;
+
+/* A shape to test and time the operation with, apart from any model. */
+typedef struct qp_case {
+    const char *name; /* NULL ends a list of cases */
+    int64_t extent[QP_MAX_EXTENTS];
+    qp_params params;
+    qp_fill fill;
+} qp_case;
+
+/* A deliberately wrong implementation. A gate that lets one pass is too weak. */
+typedef struct qp_fault {
+    const char *name; /* NULL ends a list of faults */
+    const char *what; /* the mistake, in words */
+    const char *keys; /* glob on the node's module path: where the mistake is planted */
+    qp_run run;
+} qp_fault;
+
+typedef struct qp_operation {
+    const char *name;    /* the folder's name */
+    const char *formula; /* one line */
+    const char *extents[QP_MAX_EXTENTS];
+    qp_operand in[QP_MAX_IN], out[QP_MAX_OUT];
+    qp_bound bound;
+    const char *(*precondition)(const qp_call *call); /* what the extents violate, or NULL; may be NULL itself */
+    qp_run oracle;                                    /* the same function in fp64 */
+    uint64_t (*flops)(const qp_call *call);
+    const qp_case *cases;
+    const qp_fault *faults; /* may be NULL */
+} qp_operation;
+
+typedef struct qp_implementation {
+    const char *operation;
+    const char *name;
+    qp_backend backend;
+    qp_run run;
+} qp_implementation;
+
+/* Number of operands in a list. */
+int qp_operand_count(const qp_operand *operands, int max);
+/* Number of elements of an operand for the extents of `call`. */
+int64_t qp_operand_elements(const qp_operand *operand, const qp_call *call);
+/* Bytes and flops of one call. */
+qp_cost qp_operation_cost(const qp_operation *operation, const qp_call *call);
+/* QP_OK if every extent is at least 1, no operand is missing and the precondition holds. */
+QP_MUST_USE qp_status qp_operation_check(const qp_operation *operation, const qp_call *call);
+
+/* The registry. Lists end with NULL (operations) or a NULL name (implementations). */
+extern const qp_operation *const qp_operations[];
+extern const qp_implementation qp_implementations[];
+
+const qp_operation *qp_operation_find(const char *name); /* NULL if there is none */
+/* The implementation called `name`, or with NULL the first listed of that backend; NULL if there is none. */
+const qp_implementation *qp_implementation_find(const char *operation, qp_backend backend, const char *name);
+/* The planted fault called `name`, and the operation that it belongs to; NULL if there is none. */
+const qp_fault *qp_fault_find(const char *name, const qp_operation **operation);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,51 @@
+/* scores: y[h, t, s] = scale * (q[t, h, :] . keys[s, h / group, :]) + mask[t, s],
+ *         mask[t, s] = 0 for s <= S - T + t (the keys up to the query's own position), else the least bf16.
+ * group = Hq / Hkv query heads share a key head; the reference repeats the keys, which moves no bit.
+ *
+ * Source: transformers 5.17, modeling_qwen3.py, eager_attention_forward; masking_utils.py for the mask.
+ * Order:
+ *   O1  the product over D is summed by the tensor core (numerics/block_fma.h).
+ * Rounding points:
+ *   R1  the product is rounded to bf16.
+ *   R2  times scale (the f32 of D^-0.5), rounded to bf16.
+ *   R3  plus mask, rounded to bf16. A mask of 0 still turns -0 into +0.
+ * Not yet exact: with one query and few keys cuBLAS takes kernels without tensor cores (gemvx and relatives), whose
+ * order is not established; their f32 sums differ in the last bits, so R1 changes for a few elements near a tie, by
+ * 1 ulp, and R2 turns that into at most 2 ulp (scale has the significand 1.41). Bound: 2 ulp, and
+ * 2 of 1,000 elements.
+ * Preconditions:
+ *   P1  S >= T.  P2  Hq is a multiple of Hkv. */
+#ifndef QP_SCORES_H
+#define QP_SCORES_H
+
+#include "../numerics/bf16.h"
+#include "../operation.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+enum { QP_SCORES_T, QP_SCORES_S, QP_SCORES_HQ, QP_SCORES_HKV, QP_SCORES_D };
+enum { QP_SCORES_Q, QP_SCORES_KEYS };
+
+typedef struct qp_scores_args {
+    const qp_bf16 *q;    /* in  [T, Hq, D], bf16                        */
+    const qp_bf16 *keys; /* in  [S, Hkv, D], bf16, the cache: T new rows last */
+    qp_bf16 *y;          /* out [Hq, T, S], bf16                        */
+    int64_t tokens, keys_count, query_heads, key_heads, d;
+    float scale;
+} qp_scores_args;
+
+/* The mask of a key behind the query: the least finite bf16, as torch.finfo(torch.bfloat16).min. */
+#define QP_SCORES_MASKED ((qp_bf16){ 0xff7f })
+
+extern const qp_operation qp_scores_operation;
+
+qp_scores_args qp_scores_bind(const qp_call *call);
+QP_MUST_USE qp_status qp_scores_cpu(const qp_call *call);
+QP_MUST_USE qp_status qp_scores_oracle(const qp_call *call); /* the same operands, activations in f64 */
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,42 @@
+/* softmax: y[r, s] = exp(x[r, s] - max) / sum over s of exp(x[r, s] - max)
+ *
+ * Source: transformers 5.17, modeling_qwen3.py, eager_attention_forward: softmax(..., dtype=float32).to(bf16).
+ * Order:
+ *   O1  the sum follows PyTorch's softmax kernels (numerics/reduce.h, qp_softmax_sum).
+ * Rounding points, each one IEEE f32 operation unless said otherwise:
+ *   R1  x is widened to f32; the maximum is subtracted.
+ *   R2  expf (numerics/special.h).
+ *   R3  each exponential is divided by the sum.
+ *   R4  the quotient is rounded to bf16.
+ * Not yet exact: R2 (at most 2 ulp of f32 for each exponential, so at most 2 for their sum and about 5 for the
+ * quotient), which changes the rounding of R4 for 10 of 65,536 values at random, by 1 ulp. Above about 9,200 keys
+ * the order O1 is not established either. Bound: 1 ulp, and 5 of 10,000 elements. */
+#ifndef QP_SOFTMAX_H
+#define QP_SOFTMAX_H
+
+#include "../numerics/bf16.h"
+#include "../operation.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+enum { QP_SOFTMAX_ROWS, QP_SOFTMAX_S };
+enum { QP_SOFTMAX_X };
+
+typedef struct qp_softmax_args {
+    const qp_bf16 *x; /* in  [rows, S], bf16 */
+    qp_bf16 *y;       /* out [rows, S], bf16 */
+    int64_t rows, s;
+} qp_softmax_args;
+
+extern const qp_operation qp_softmax_operation;
+
+qp_softmax_args qp_softmax_bind(const qp_call *call);
+QP_MUST_USE qp_status qp_softmax_cpu(const qp_call *call);
+QP_MUST_USE qp_status qp_softmax_oracle(const qp_call *call); /* the same operands, activations in f64 */
+
+#ifdef __cplusplus
+}
+#endif
+#endif
