@@ -1,0 +1,43 @@
+/* Running a plan: which implementation of each operation, and one executor for all who walk the list. */
+#ifndef QP_EXECUTE_H
+#define QP_EXECUTE_H
+
+#include "plan.h"
+#include "store.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+enum { QP_MAX_CHOICES = 32 };
+
+/* Which implementation runs an operation. */
+typedef struct qp_selection {
+    qp_backend backend;
+    const qp_implementation *chosen[QP_MAX_CHOICES]; /* at most one an operation; the backend's default otherwise */
+    int chosen_count;
+    const qp_fault *fault; /* planted, or NULL */
+    const qp_operation *fault_operation;
+} qp_selection;
+
+/* Adds a choice "operation=implementation". QP_USAGE if there is no such pair, naming those that exist. */
+QP_MUST_USE qp_status qp_selection_choose(qp_selection *selection, const char *choice);
+/* Plants the fault of this name, which then runs in place of the implementation wherever its glob matches. QP_USAGE. */
+QP_MUST_USE qp_status qp_selection_plant(qp_selection *selection, const char *fault);
+/* What runs the node: `*name` is the implementation's name, or the fault's. QP_UNSUPPORTED if the backend has none. */
+QP_MUST_USE qp_status qp_selection_find(const qp_selection *selection, const qp_plan_node *node, qp_run *run,
+                                        const char **name);
+
+/* The call of a node with every operand in `store`. */
+qp_call qp_node_call(const qp_plan *plan, const qp_plan_node *node, const qp_store *store);
+
+/* Checks the call and runs it. The sentence of a failure names the node. */
+QP_MUST_USE qp_status qp_node_run(const qp_plan_node *node, qp_run run, const qp_call *call);
+
+/* One pass over the whole plan in `store`, whose inputs are set; fills the cache's newest rows. */
+QP_MUST_USE qp_status qp_plan_run(const qp_plan *plan, const qp_selection *selection, const qp_store *store);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,105 @@
+#include "generate.h"
+
+#include <inttypes.h>
+#include <string.h>
+#include <time.h>
+
+static double seconds_now(void)
+{
+    struct timespec now;
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+
+static bool is_end(const qp_config *config, int64_t id)
+{
+    for (int i = 0; i < config->eos_count; i++)
+        if (config->eos_ids[i] == id) return true;
+    return false;
+}
+
+/* What a pass gives for the position behind it. */
+typedef struct prediction {
+    const qp_bf16 *logits;
+    int64_t greedy; /* the plan's own next_token */
+} prediction;
+
+static qp_status pass(qp_plan *plan, const qp_selection *selection, qp_store *store, int64_t past, const int64_t *ids,
+                      prediction *next)
+{
+    QP_TRY(qp_plan_set_past(plan, past));
+    QP_TRY(qp_store_prepare(store, plan));
+    qp_store_set_inputs(store, plan, ids);
+    QP_TRY(qp_plan_run(plan, selection, store));
+    next->logits = qp_store_tensor(store, plan, plan->logits);
+    next->greedy = *(const int64_t *)qp_store_tensor(store, plan, plan->next_token);
+    return QP_OK;
+}
+
+/* What the caller sees of a token. QP_STOP_LENGTH stands for "go on". */
+static qp_status emit(const qp_generate_options *options, qp_decoder *decoder, int64_t id, qp_stop *stop)
+{
+    const char *text = NULL;
+    int64_t bytes = 0;
+    QP_TRY(qp_decoder_push(decoder, id, &text, &bytes));
+    if (options->on_token && !options->on_token(options->context, id, text, bytes)) *stop = QP_STOP_CALLER;
+    return QP_OK;
+}
+
+qp_status qp_generate(const qp_model *model, const qp_tokenizer *tokenizer, const qp_selection *selection,
+                      const int64_t *ids, int64_t count, const qp_generate_options *options, qp_generated *generated)
+{
+    const qp_config *config = &model->config;
+    *generated = (qp_generated){ .prompt_tokens = count };
+    if (count < 1) return qp_fail(QP_INVALID, "the prompt is empty");
+    if (count >= config->max_position_embeddings)
+        return qp_fail(QP_INVALID, "the prompt has %" PRId64 " tokens, and the model has %" PRId64 " positions; shorten it",
+                       count, config->max_position_embeddings);
+    const int64_t room = config->max_position_embeddings - count;
+    const int64_t limit = options->max_tokens < room ? options->max_tokens : room, capacity = count + limit;
+
+    qp_store store = { 0 };
+    qp_plan prompt = { 0 }, decode = { 0 };
+    qp_sampler sampler = { 0 };
+    qp_decoder *decoder = NULL;
+    prediction next = { 0 };
+    qp_status status = qp_decoder_open(tokenizer, !options->keep_special, &decoder);
+    if (status == QP_OK) status = qp_sampler_open(options->sampling, config->vocab_size, &sampler);
+    if (status == QP_OK) status = qp_store_open(model, capacity, QP_PRECISION_CONTRACT, &store);
+    if (status == QP_OK)
+        status = qp_plan_open(model, (qp_plan_options){ count, capacity, true, NULL, 0 }, &prompt);
+    if (status == QP_OK) status = qp_plan_open(model, (qp_plan_options){ 1, capacity, true, NULL, 0 }, &decode);
+    if (status != QP_OK) goto done;
+
+    double start = seconds_now();
+    status = pass(&prompt, selection, &store, 0, ids, &next);
+    generated->prompt_seconds = seconds_now() - start;
+    start = seconds_now();
+    while (status == QP_OK) {
+        if (options->on_logits) options->on_logits(options->context, generated->new_tokens, next.logits);
+        const bool greedy = options->sampling.temperature == 0.0;
+        const int64_t id = greedy ? next.greedy : qp_sampler_next(&sampler, next.logits);
+        if (is_end(config, id)) {
+            generated->stop = QP_STOP_END_TOKEN;
+            break;
+        }
+        status = emit(options, decoder, id, &generated->stop);
+        generated->new_tokens++;
+        if (status != QP_OK || generated->stop == QP_STOP_CALLER || generated->new_tokens == limit) break;
+        status = pass(&decode, selection, &store, count + generated->new_tokens - 1, &id, &next);
+    }
+    generated->decode_seconds = seconds_now() - start;
+    if (status == QP_OK && options->on_token) { /* a character that was cut at the end */
+        const char *text = NULL;
+        int64_t bytes = 0;
+        status = qp_decoder_finish(decoder, &text, &bytes);
+        if (status == QP_OK && bytes > 0) (void)options->on_token(options->context, -1, text, bytes);
+    }
+done:
+    qp_plan_close(&decode);
+    qp_plan_close(&prompt);
+    qp_store_close(&store);
+    qp_sampler_close(&sampler);
+    qp_decoder_close(decoder);
+    return status;
+}
