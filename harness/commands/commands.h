@@ -1,0 +1,60 @@
+/* The commands of the program. Each prints its results on stdout and returns the program's exit code, or a status. */
+#ifndef QP_COMMANDS_H
+#define QP_COMMANDS_H
+
+#include "../../model/execute.h"
+#include "options.h"
+
+/* Exit codes of the program (README.md). */
+enum {
+    QP_EXIT_OK = 0,
+    QP_EXIT_VERDICT = 1, /* a verdict failed */
+    QP_EXIT_USAGE = 2,
+    QP_EXIT_UNUSABLE = 3, /* a file, device or environment is not usable */
+    QP_EXIT_SLOWER = 4,
+    QP_EXIT_NOTHING = 5 /* nothing was compared */
+};
+
+typedef struct qp_command {
+    const char *name;
+    const char *summary;
+    const char *details; /* for --help of the command */
+    const qp_option *options;
+    qp_status (*run)(int *exit_code);
+} qp_command;
+
+extern const qp_command qp_command_verify, qp_command_generate, qp_command_coherence, qp_command_list, qp_command_info;
+
+/* Options that several commands share. */
+typedef struct qp_run_options {
+    const char *model;   /* NULL: the embedded model */
+    const char *backend; /* "cpu" */
+    const char *plan;    /* "reference" */
+    const char *fault;   /* NULL: none */
+    qp_option_list impl;
+} qp_run_options;
+
+#define QP_RUN_OPTIONS_DEFAULT { .backend = "cpu", .plan = "reference" }
+#define QP_RUN_OPTIONS_TABLE(o)                                                                                     \
+    { "model", "DIR", "a Qwen3 folder in Hugging Face form (default: the embedded model)", QP_OPTION_TEXT, &(o).model }, \
+    { "backend", "cpu|cuda", "where the kernels run (default: cpu)", QP_OPTION_TEXT, &(o).backend },                \
+    { "plan", "reference|fused", "one node a boundary, or fused kernels (default: reference)", QP_OPTION_TEXT, &(o).plan }, \
+    { "impl", "OP=NAME", "the implementation of an operation; may be repeated; see list", QP_OPTION_LIST, &(o).impl }, \
+    { "fault", "NAME", "plants a deliberate mistake, to see that the gate finds it; see list", QP_OPTION_TEXT, &(o).fault }
+
+/* Turns the options into a selection. QP_USAGE for an unknown word, QP_DEVICE for a backend that this build or machine
+ * has not, QP_UNSUPPORTED for a plan that does not exist yet. */
+QP_MUST_USE qp_status qp_run_options_select(const qp_run_options *options, qp_selection *selection);
+
+/* Where the embedded model, its goldens and prompts are: beside the program as installed (../share/qwen3-parity), or in
+ * the source tree that it was built from. Writes the path of `name` in it. QP_IO if neither is there. */
+QP_MUST_USE qp_status qp_data_path(const char *name, char *path, size_t size);
+
+/* A progress line on stderr, if that is a terminal; drawn at most ten times a second. Call with done == total to
+ * erase it. */
+void qp_progress_line(int done, int total, const char *what);
+
+/* Whether to write colours to a stream: a terminal, and no NO_COLOR in the environment. */
+bool qp_wants_color(FILE *stream);
+
+#endif

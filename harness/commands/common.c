@@ -1,0 +1,66 @@
+#include <libgen.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "commands.h"
+
+qp_status qp_run_options_select(const qp_run_options *options, qp_selection *selection)
+{
+    memset(selection, 0, sizeof *selection);
+    if (!strcmp(options->backend, "cuda"))
+        return qp_fail(QP_DEVICE, "this build has no CUDA backend; use --backend cpu");
+    if (strcmp(options->backend, "cpu") != 0)
+        return qp_fail(QP_USAGE, "there is no backend '%s'; there are cpu and cuda", options->backend);
+    if (!strcmp(options->plan, "fused")) return qp_fail(QP_UNSUPPORTED, "the backend cpu has no fused plan; use --plan reference");
+    if (strcmp(options->plan, "reference") != 0)
+        return qp_fail(QP_USAGE, "there is no plan '%s'; there are reference and fused", options->plan);
+    selection->backend = QP_CPU;
+    for (int i = 0; i < options->impl.count; i++) QP_TRY(qp_selection_choose(selection, options->impl.items[i]));
+    return options->fault ? qp_selection_plant(selection, options->fault) : QP_OK;
+}
+
+static bool exists(const char *folder, const char *name, char *path, size_t size)
+{
+    const int length = snprintf(path, size, "%s/%s", folder, name);
+    return length > 0 && (size_t)length < size && access(path, R_OK) == 0;
+}
+
+qp_status qp_data_path(const char *name, char *path, size_t size)
+{
+    char program[PATH_MAX], installed[PATH_MAX + 32];
+    const ssize_t length = readlink("/proc/self/exe", program, sizeof program - 1);
+    if (length > 0) {
+        program[length] = '\0';
+        (void)snprintf(installed, sizeof installed, "%s/../share/qwen3-parity", dirname(program));
+        if (exists(installed, name, path, size)) return QP_OK;
+    }
+    if (exists(QP_SOURCE_DIR "/golden", name, path, size)) return QP_OK;
+    return qp_fail(QP_IO, "the embedded %s is neither in %s nor in " QP_SOURCE_DIR "/golden; name a file or folder yourself",
+                   name, length > 0 ? installed : "the installed folder");
+}
+
+void qp_progress_line(int done, int total, const char *what)
+{
+    static double last_drawn;
+    struct timespec now;
+    if (!isatty(STDERR_FILENO)) return;
+    if (done == total) {
+        fprintf(stderr, "\r\033[K");
+        return;
+    }
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    const double seconds = (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+    if (seconds - last_drawn < 0.1) return;
+    last_drawn = seconds;
+    fprintf(stderr, "\r\033[K%3d %%  %s", total ? (int)(100.0 * done / total) : 0, what);
+    fflush(stderr);
+}
+
+bool qp_wants_color(FILE *stream)
+{
+    const char *no_color = getenv("NO_COLOR");
+    return isatty(fileno(stream)) && !(no_color && *no_color);
+}

@@ -1,0 +1,80 @@
+#include <limits.h>
+#include <string.h>
+
+#include "../../model/model.h"
+#include "../../reports/environment.h"
+#include "../golden.h"
+#include "commands.h"
+
+static const char *model_path, *golden_path;
+
+static const qp_option options[] = {
+    { "model", "DIR", "describe this model (default: the embedded one)", QP_OPTION_TEXT, &model_path },
+    { "golden", "FILE", "describe this golden (default: the embedded one, if no model is named)", QP_OPTION_TEXT, &golden_path },
+    { .name = NULL },
+};
+
+static void print_model(const char *path, const qp_model *model)
+{
+    const qp_config *c = &model->config;
+    int64_t bytes = 0;
+    for (int64_t i = 0; i < qp_checkpoint_count(model->checkpoint); i++) bytes += qp_checkpoint_at(model->checkpoint, i)->bytes;
+    printf("model      %s\n", path);
+    printf("           %lld layers, hidden size %lld, MLP %lld, %lld query and %lld key/value heads of %lld channels\n",
+           (long long)c->num_hidden_layers, (long long)c->hidden_size, (long long)c->intermediate_size,
+           (long long)c->num_attention_heads, (long long)c->num_key_value_heads, (long long)c->head_dim);
+    printf("           vocabulary %lld, %s embeddings, %lld positions, rope theta %g, eps %g\n", (long long)c->vocab_size,
+           c->tie_word_embeddings ? "tied" : "untied", (long long)c->max_position_embeddings, c->rope_theta,
+           (double)c->rms_norm_eps);
+    printf("           %lld tensors, %.1f MB in %s\n", (long long)qp_checkpoint_count(model->checkpoint), (double)bytes / 1e6, c->dtype);
+}
+
+/* Long values, such as the model's config, are for `list` and h5dump. */
+static void print_golden(const char *path, const qp_golden *golden)
+{
+    printf("golden     %s\n", path);
+    for (int i = 0; i < qp_golden_attribute_count(golden); i++) {
+        const char *name = qp_golden_attribute_name(golden, i), *value = qp_golden_attribute(golden, name);
+        const int shown = (int)strcspn(value, "\n");
+        printf("           %-22s %.*s%s\n", name, shown < 80 ? shown : 80, value, strlen(value) > 80 ? "..." : "");
+    }
+    for (int i = 0; i < qp_golden_phase_count(golden); i++) {
+        const qp_golden_phase *phase = qp_golden_phase_at(golden, i);
+        printf("           %-24s %4lld tokens after %4lld, %d tensors\n", phase->path, (long long)phase->tokens,
+               (long long)phase->past, phase->boundary_count);
+    }
+}
+
+static qp_status run(int *exit_code)
+{
+    char embedded_model[PATH_MAX], embedded_golden[PATH_MAX];
+    qp_model model = { 0 };
+    qp_golden *golden = NULL;
+    *exit_code = QP_EXIT_OK;
+    const bool nothing_named = !model_path && !golden_path;
+    if (nothing_named) {
+        QP_TRY(qp_data_path("qwen3-tiny", embedded_model, sizeof embedded_model));
+        QP_TRY(qp_data_path("qwen3-tiny.h5", embedded_golden, sizeof embedded_golden));
+        model_path = embedded_model;
+        golden_path = embedded_golden;
+    }
+    const qp_environment environment = qp_environment_read();
+    printf("program    qwen3-parity %s, %s\n", environment.program_version, environment.compiler);
+    printf("machine    %s, %s\n", environment.cpu, environment.os);
+    printf("backends   cpu\n");
+    if (model_path) {
+        QP_TRY(qp_model_open(model_path, &model));
+        print_model(model_path, &model);
+        qp_model_close(&model);
+    }
+    if (golden_path) {
+        QP_TRY(qp_golden_open(golden_path, &golden));
+        print_golden(golden_path, golden);
+        qp_golden_close(golden);
+    }
+    return QP_OK;
+}
+
+const qp_command qp_command_info = {
+    "info", "the program, the machine, a model and a golden", "", options, run
+};

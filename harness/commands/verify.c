@@ -1,0 +1,74 @@
+#include <limits.h>
+#include <stdlib.h>
+
+#include "../../reports/reports.h"
+#include "../golden_model.h"
+#include "../verify.h"
+#include "commands.h"
+
+static qp_run_options run_options = QP_RUN_OPTIONS_DEFAULT;
+static const char *golden_path, *only, *json_path;
+static bool every_row;
+
+static const qp_option options[] = {
+    QP_RUN_OPTIONS_TABLE(run_options),
+    { "golden", "FILE", "the golden to compare with (default: the embedded model's)", QP_OPTION_TEXT, &golden_path },
+    { "only", "KEY-GLOB", "compare only these keys, e.g. 'aistonia/*q_norm'", QP_OPTION_TEXT, &only },
+    { "json", "FILE", "write the whole report as JSON (reports/README.md)", QP_OPTION_TEXT, &json_path },
+    { "rows", NULL, "print every row, not one line a boundary", QP_OPTION_FLAG, &every_row },
+    { .name = NULL },
+};
+
+static void progress(void *context, int done, int total, const char *phase)
+{
+    (void)context;
+    qp_progress_line(done, total, phase);
+}
+
+static qp_status verify(const qp_model *model, const qp_golden *golden, const qp_verify_options *verify_options,
+                        int *exit_code)
+{
+    qp_report report;
+    const qp_status verified = qp_verify(model, golden, verify_options, &report);
+    qp_progress_line(1, 1, "");
+    QP_TRY(verified);
+    qp_report_print(&report, golden, (qp_terminal_style){ qp_wants_color(stdout), every_row }, stdout);
+    const qp_status status = json_path ? qp_report_write_json(&report, golden, json_path) : QP_OK;
+    *exit_code = report.row_count == 0                            ? QP_EXIT_NOTHING
+                 : report.summary.verdict != QP_VERDICT_PASS ? QP_EXIT_VERDICT
+                                                                  : QP_EXIT_OK;
+    qp_report_close(&report);
+    return status;
+}
+
+static qp_status run(int *exit_code)
+{
+    char embedded_model[PATH_MAX], embedded_golden[PATH_MAX];
+    qp_verify_options verify_options = { .model_path = run_options.model, .golden_path = golden_path, .only = only,
+                                         .progress = progress };
+    qp_model model = { 0 };
+    qp_golden *golden = NULL;
+    QP_TRY(qp_run_options_select(&run_options, &verify_options.selection));
+    if (!run_options.model != !golden_path)
+        return qp_fail(QP_USAGE, "--model and --golden belong together: a golden is of one model");
+    if (!golden_path) {
+        QP_TRY(qp_data_path("qwen3-tiny", embedded_model, sizeof embedded_model));
+        QP_TRY(qp_data_path("qwen3-tiny.h5", embedded_golden, sizeof embedded_golden));
+        verify_options.model_path = embedded_model;
+        verify_options.golden_path = embedded_golden;
+    }
+    qp_status status = qp_model_open(verify_options.model_path, &model);
+    if (status == QP_OK) status = qp_golden_open(verify_options.golden_path, &golden);
+    if (status == QP_OK) status = qp_golden_require_model(golden, &model);
+    if (status == QP_OK) status = verify(&model, golden, &verify_options, exit_code);
+    qp_golden_close(golden);
+    qp_model_close(&model);
+    return status;
+}
+
+const qp_command qp_command_verify = {
+    "verify", "compare every boundary with a golden captured from PyTorch",
+    "Runs each node of the plan on the golden's own inputs (local) and on our upstream outputs (carried), and compares\n"
+    "every output that the golden holds: bits, largest absolute and ulp difference, and the errors of both against fp64.",
+    options, run
+};

@@ -1,0 +1,453 @@
+#include "verify.h"
+
+#include <fnmatch.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "../kernels/numerics/bf16.h"
+#include "../kernels/numerics/strict_fp.h"
+#include "golden_model.h"
+
+/* Carried rows: PyTorch's tensor and ours are two roundings of the same exact function, with the same rounding points,
+ * so their errors against fp64 have the same distribution. A factor of 2 is what flash-attention's tests allow between
+ * two implementations with *different* rounding points; a planted fault exceeds its local gate long before. */
+static const qp_bound carried_bound = { 0, 0.0, 2.0, "operations upstream are not yet exact, and differences are carried" };
+
+/* ---- State of a run. ---- */
+
+/* What is known of a tensor of the plan in the phase at hand; of a cache, over all phases of the prompt so far. */
+typedef struct tensor_state {
+    bool captured; /* `captured` holds the golden's values */
+    bool exact;    /* no operation upstream has a bounded gate: our carried values must equal the golden's */
+    bool row;      /* a row was made of it */
+} tensor_state;
+
+typedef struct verifier {
+    const qp_model *model;
+    const qp_golden *golden;
+    const qp_verify_options *options;
+    qp_split *splits;
+    int split_count;
+
+    /* Three executions of the same plan. */
+    qp_store captured; /* the golden's own tensors */
+    qp_store ours;     /* carried, by the selected implementations */
+    qp_store oracle;   /* carried, in fp64 */
+    tensor_state *caches; /* [2 * layers], by the slot of the plan's cache tensors */
+
+    /* The outputs of the node at hand on the golden's inputs, and the golden's inputs in fp64. */
+    void *local[QP_MAX_OUT], *local_oracle[QP_MAX_OUT], *widened[QP_MAX_IN];
+    size_t local_bytes[QP_MAX_OUT], local_oracle_bytes[QP_MAX_OUT], widened_bytes[QP_MAX_IN];
+
+    qp_report *report;
+    qp_row *rows;
+    int row_room;
+    struct qp_not_compared *not_compared;
+    int not_compared_room;
+    int nodes_done, nodes_total;
+} verifier;
+
+static qp_status reserve(void **memory, size_t *have, size_t bytes)
+{
+    if (*have >= bytes) return QP_OK;
+    free(*memory);
+    *memory = malloc(bytes);
+    *have = *memory ? bytes : 0;
+    return *memory ? QP_OK : qp_fail(QP_NO_MEMORY, "no memory for %zu bytes of a tensor", bytes);
+}
+
+/* Copies are owned by the report. */
+static qp_status copy_text(const char *text, const char **copy)
+{
+    const size_t bytes = strlen(text) + 1;
+    char *memory = malloc(bytes);
+    if (!memory) return qp_fail(QP_NO_MEMORY, "no memory for the report");
+    memcpy(memory, text, bytes);
+    *copy = memory;
+    return QP_OK;
+}
+
+static qp_status key_of(const qp_golden_phase *phase, const char *boundary, const char **key)
+{
+    char text[512];
+    (void)snprintf(text, sizeof text, "%s/%s", phase->path, boundary);
+    return copy_text(text, key);
+}
+
+static bool is_asked_for(const verifier *v, const char *key)
+{
+    return !v->options->only || fnmatch(v->options->only, key, 0) == 0;
+}
+
+/* Whether any tensor of any phase of this prompt is asked for: a later phase needs the earlier ones' caches. */
+static bool is_asked_for_prompt(const verifier *v, const qp_golden_phase *phase)
+{
+    char key[512];
+    for (int i = 0; i < qp_golden_phase_count(v->golden); i++) {
+        const qp_golden_phase *other = qp_golden_phase_at(v->golden, i);
+        if (strcmp(other->prompt, phase->prompt) != 0) continue;
+        for (int j = 0; j < other->boundary_count; j++) {
+            (void)snprintf(key, sizeof key, "%s/%s", other->path, other->boundaries[j]);
+            if (is_asked_for(v, key)) return true;
+        }
+    }
+    return false;
+}
+
+/* ---- Rows. ---- */
+
+static qp_status new_row(verifier *v, qp_row **row)
+{
+    if (v->report->row_count == v->row_room) {
+        const int room = v->row_room ? 2 * v->row_room : 1024;
+        qp_row *larger = realloc(v->rows, (size_t)room * sizeof *larger);
+        if (!larger) return qp_fail(QP_NO_MEMORY, "no memory for %d rows", room);
+        v->rows = larger;
+        v->report->rows = larger;
+        v->row_room = room;
+    }
+    *row = &v->rows[v->report->row_count++];
+    memset(*row, 0, sizeof **row);
+    return QP_OK;
+}
+
+/* The bits as integers, so that a comparison of two of our own results counts every difference. */
+static int64_t count_mismatches(qp_dtype dtype, const void *a, const void *b, int64_t n)
+{
+    return qp_compare(dtype, a, b, n).mismatches;
+}
+
+typedef struct outcome {
+    const void *got;      /* ours */
+    qp_dtype oracle_dtype;
+    const void *oracle;
+    const void *local;    /* carried rows: ours on the golden's inputs, or NULL */
+} outcome;
+
+static qp_status add_row(verifier *v, const qp_golden_phase *phase, const qp_plan_node *node,
+                         const qp_plan_tensor *tensor, const char *implementation, qp_mode mode, bool exact,
+                         const void *want, outcome o)
+{
+    qp_row *row = NULL;
+    QP_TRY(new_row(v, &row));
+    QP_TRY(key_of(phase, tensor->name, &row->key));
+    row->boundary = row->key + strlen(phase->path) + 1;
+    row->layer = node->layer;
+    row->operation = node->operation->name;
+    row->implementation = implementation;
+    row->mode = mode;
+    row->gate = exact ? QP_GATE_EXACT : QP_GATE_BOUNDED;
+    row->bound = exact ? (qp_bound){ 0 } : mode == QP_LOCAL ? node->operation->bound : carried_bound;
+    row->dtype = tensor->dtype;
+    row->rank = tensor->rank;
+    memcpy(row->dim, tensor->dim, sizeof row->dim);
+    memcpy(row->axis, tensor->axis, sizeof row->axis);
+
+    const int64_t n = qp_plan_tensor_elements(tensor);
+    row->comparison = qp_compare(tensor->dtype, want, o.got, n);
+    row->ours_golden = qp_error_of(tensor->dtype, o.got, tensor->dtype, want, n);
+    row->ours_oracle = qp_error_of(tensor->dtype, o.got, o.oracle_dtype, o.oracle, n);
+    row->golden_oracle = qp_error_of(tensor->dtype, want, o.oracle_dtype, o.oracle, n);
+    if (o.local) {
+        row->has_origin = true;
+        row->came_in = qp_error_of(tensor->dtype, o.got, tensor->dtype, o.local, n);
+        row->came_in_mismatches = count_mismatches(tensor->dtype, o.local, o.got, n);
+        row->added = qp_error_of(tensor->dtype, o.local, tensor->dtype, want, n);
+        row->added_mismatches = count_mismatches(tensor->dtype, want, o.local, n);
+    }
+    qp_judge(row);
+    return QP_OK;
+}
+
+/* ---- One node. ---- */
+
+/* Reads what the golden holds of the node's outputs into `captured`. */
+static qp_status read_captured(verifier *v, const qp_golden_phase *phase, const qp_plan *plan, const qp_plan_node *node,
+                               tensor_state *state)
+{
+    for (int i = 0; i < qp_operand_count(node->operation->out, QP_MAX_OUT); i++) {
+        const qp_plan_tensor *tensor = &plan->tensors[node->out[i]];
+        state[node->out[i]].captured = qp_golden_has(phase, tensor->name);
+        if (state[node->out[i]].captured)
+            QP_TRY(qp_golden_read(v->golden, phase, tensor->name, tensor->dtype, tensor->rank, tensor->dim,
+                                  qp_store_tensor(&v->captured, plan, node->out[i])));
+        if (tensor->cache >= 0)
+            state[tensor->cache].captured = state[tensor->cache].captured && state[node->out[i]].captured;
+    }
+    return QP_OK;
+}
+
+static bool inputs_are_captured(const qp_plan_node *node, const tensor_state *state)
+{
+    for (int i = 0; i < qp_operand_count(node->operation->in, QP_MAX_IN); i++)
+        if (!state[node->in[i]].captured) return false;
+    return true;
+}
+
+static bool is_widened(const qp_operand *operand)
+{
+    return operand->role == QP_ACTIVATION && (operand->dtype == QP_BF16 || operand->dtype == QP_F32);
+}
+
+/* The node on the golden's inputs: by the implementation into v->local, in fp64 into v->local_oracle. */
+static qp_status run_local(verifier *v, const qp_plan *plan, const qp_plan_node *node, qp_run run)
+{
+    const qp_operation *operation = node->operation;
+    qp_call call = qp_node_call(plan, node, &v->captured), oracle = call;
+    for (int i = 0; i < qp_operand_count(operation->in, QP_MAX_IN); i++) {
+        if (!is_widened(&operation->in[i])) continue;
+        const int64_t n = qp_operand_elements(&operation->in[i], &call);
+        QP_TRY(reserve(&v->widened[i], &v->widened_bytes[i], (size_t)n * sizeof(double)));
+        double *wide = v->widened[i];
+        for (int64_t j = 0; j < n; j++) wide[j] = qp_element(operation->in[i].dtype, call.in[i], j);
+        oracle.in[i] = wide;
+    }
+    for (int i = 0; i < qp_operand_count(operation->out, QP_MAX_OUT); i++) {
+        const size_t n = (size_t)qp_operand_elements(&operation->out[i], &call);
+        QP_TRY(reserve(&v->local[i], &v->local_bytes[i], n * qp_dtype_bytes(operation->out[i].dtype)));
+        QP_TRY(reserve(&v->local_oracle[i], &v->local_oracle_bytes[i], n * sizeof(double)));
+        memset(v->local[i], 0xff, n * qp_dtype_bytes(operation->out[i].dtype)); /* NaN, where nothing gets written */
+        call.out[i] = v->local[i];
+        oracle.out[i] = v->local_oracle[i];
+    }
+    QP_TRY(qp_node_run(node, run, &call));
+    return qp_node_run(node, operation->oracle, &oracle);
+}
+
+static qp_status run_carried(verifier *v, const qp_plan *plan, const qp_plan_node *node, qp_run run)
+{
+    const qp_call ours = qp_node_call(plan, node, &v->ours), oracle = qp_node_call(plan, node, &v->oracle);
+    for (int i = 0; i < qp_operand_count(node->operation->out, QP_MAX_OUT); i++)
+        memset(ours.out[i], 0xff, (size_t)qp_operand_elements(&node->operation->out[i], &ours) *
+                                      qp_dtype_bytes(node->operation->out[i].dtype));
+    QP_TRY(qp_node_run(node, run, &ours));
+    return qp_node_run(node, node->operation->oracle, &oracle);
+}
+
+static bool is_exact_operation(const qp_operation *operation) { return operation->bound.reason == NULL; }
+
+static qp_status verify_node(verifier *v, const qp_golden_phase *phase, const qp_plan *plan, const qp_plan_node *node,
+                             tensor_state *state)
+{
+    qp_run run = NULL;
+    const char *implementation = NULL;
+    QP_TRY(qp_selection_find(&v->options->selection, node, &run, &implementation));
+
+    bool exact_upstream = true;
+    for (int i = 0; i < qp_operand_count(node->operation->in, QP_MAX_IN); i++)
+        exact_upstream = exact_upstream && state[node->in[i]].exact;
+    /* Before the outputs are read: an output may be the newest row of a cache, but never of one that it reads. */
+    const bool local = inputs_are_captured(node, state);
+    QP_TRY(read_captured(v, phase, plan, node, state));
+    if (local) QP_TRY(run_local(v, plan, node, run));
+    QP_TRY(run_carried(v, plan, node, run));
+
+    for (int i = 0; i < qp_operand_count(node->operation->out, QP_MAX_OUT); i++) {
+        const int index = node->out[i];
+        const qp_plan_tensor *tensor = &plan->tensors[index];
+        const bool exact_here = is_exact_operation(node->operation);
+        state[index].exact = exact_upstream && exact_here;
+        if (tensor->cache >= 0) state[tensor->cache].exact = state[tensor->cache].exact && state[index].exact;
+        if (!state[index].captured) continue;
+
+        const char *key = NULL;
+        QP_TRY(key_of(phase, tensor->name, &key));
+        const bool asked = is_asked_for(v, key);
+        free((void *)key);
+        if (!asked) continue;
+        const void *want = qp_store_tensor(&v->captured, plan, index);
+        const qp_dtype wide = tensor->dtype == QP_I64 ? QP_I64 : QP_F64;
+        if (local)
+            QP_TRY(add_row(v, phase, node, tensor, implementation, QP_LOCAL, exact_here, want,
+                           (outcome){ v->local[i], wide, v->local_oracle[i], NULL }));
+        const bool exact_carried = state[index].exact || tensor->dtype == QP_I64; /* a token is right or wrong */
+        QP_TRY(add_row(v, phase, node, tensor, implementation, QP_CARRIED, exact_carried, want,
+                       (outcome){ qp_store_tensor(&v->ours, plan, index), wide,
+                                        qp_store_tensor(&v->oracle, plan, index), local ? v->local[i] : NULL }));
+        state[index].row = true;
+    }
+    return QP_OK;
+}
+
+/* ---- One phase. ---- */
+
+static const char left_out[] = "left out by the key filter";
+
+static qp_status note_not_compared(verifier *v, const qp_golden_phase *phase, const char *boundary, const char *why)
+{
+    if (v->report->not_compared_count == v->not_compared_room) {
+        const int room = v->not_compared_room ? 2 * v->not_compared_room : 64;
+        struct qp_not_compared *larger = realloc(v->not_compared, (size_t)room * sizeof *larger);
+        if (!larger) return qp_fail(QP_NO_MEMORY, "no memory for the report");
+        v->not_compared = larger;
+        v->report->not_compared = larger;
+        v->not_compared_room = room;
+    }
+    struct qp_not_compared *entry = &v->not_compared[v->report->not_compared_count];
+    QP_TRY(key_of(phase, boundary, &entry->key));
+    entry->why = why;
+    v->report->not_compared_count++;
+    return QP_OK;
+}
+
+static qp_status note_all_not_compared(verifier *v, const qp_golden_phase *phase, const qp_plan *plan,
+                                       const tensor_state *state)
+{
+    for (int i = 0; i < phase->boundary_count; i++) {
+        const int tensor = qp_plan_find(plan, phase->boundaries[i]);
+        if (tensor >= 0 && state[tensor].row) continue;
+        const bool known = tensor >= 0 && plan->tensors[tensor].kind == QP_TENSOR_VALUE;
+        QP_TRY(note_not_compared(v, phase, phase->boundaries[i],
+                                 known ? left_out : "no node of the plan writes it"));
+    }
+    return QP_OK;
+}
+
+static qp_status note_skipped(verifier *v, const qp_golden_phase *phase)
+{
+    for (int i = 0; i < phase->boundary_count; i++)
+        QP_TRY(note_not_compared(v, phase, phase->boundaries[i], left_out));
+    return QP_OK;
+}
+
+static qp_status verify_phase(verifier *v, const qp_golden_phase *phase)
+{
+    qp_plan plan = { 0 };
+    tensor_state *state = NULL;
+    const qp_plan_options options = { .tokens = phase->tokens, .capacity = v->ours.capacity, .splits = v->splits,
+                                      .split_count = v->split_count };
+    qp_status status = qp_plan_open(v->model, options, &plan);
+    if (status != QP_OK) goto done;
+    state = calloc((size_t)plan.tensor_count, sizeof *state);
+    if (!state) {
+        status = qp_fail(QP_NO_MEMORY, "no memory for the state of %d tensors", plan.tensor_count);
+        goto done;
+    }
+    for (int t = 0; t < plan.tensor_count; t++) {
+        const bool given = plan.tensors[t].kind == QP_TENSOR_INPUT || plan.tensors[t].kind == QP_TENSOR_WEIGHT;
+        state[t] = plan.tensors[t].kind == QP_TENSOR_CACHE ? v->caches[plan.tensors[t].slot]
+                                                           : (tensor_state){ .captured = given, .exact = given };
+    }
+
+    qp_store *stores[] = { &v->captured, &v->ours, &v->oracle };
+    status = qp_plan_set_past(&plan, phase->past);
+    for (size_t i = 0; i < sizeof stores / sizeof *stores && status == QP_OK; i++) {
+        status = qp_store_prepare(stores[i], &plan);
+        if (status == QP_OK) qp_store_set_inputs(stores[i], &plan, phase->ids);
+    }
+    for (int n = 0; n < plan.node_count && status == QP_OK; n++) {
+        if (v->options->progress)
+            v->options->progress(v->options->progress_context, v->nodes_done, v->nodes_total, phase->path);
+        status = verify_node(v, phase, &plan, &plan.nodes[n], state);
+        v->nodes_done++;
+    }
+    for (int t = 0; t < plan.tensor_count; t++)
+        if (plan.tensors[t].kind == QP_TENSOR_CACHE) v->caches[plan.tensors[t].slot] = state[t];
+    if (status == QP_OK) status = note_all_not_compared(v, phase, &plan, state);
+done:
+    free(state);
+    qp_plan_close(&plan);
+    return status == QP_OK ? QP_OK : qp_fail(status, "%s: %s", phase->path, qp_last_error());
+}
+
+/* ---- The whole golden. ---- */
+
+static qp_status require_fitting_phases(const verifier *v, int64_t *capacity)
+{
+    *capacity = 1;
+    const int phases = qp_golden_phase_count(v->golden);
+    if (phases == 0) return qp_fail(QP_FORMAT, "%s holds no prompt", v->options->golden_path);
+    for (int i = 0; i < phases; i++) {
+        const qp_golden_phase *phase = qp_golden_phase_at(v->golden, i);
+        const int64_t keys = phase->past + phase->tokens;
+        if (keys > v->model->config.max_position_embeddings)
+            return qp_fail(QP_FORMAT, "%s reaches %" PRId64 " tokens, the model has %" PRId64 " positions", phase->path, keys,
+                           v->model->config.max_position_embeddings);
+        if (keys > *capacity) *capacity = keys;
+    }
+    return QP_OK;
+}
+
+static qp_status open_verifier(verifier *v)
+{
+    int64_t capacity = 0;
+    QP_TRY(require_fitting_phases(v, &capacity));
+    QP_TRY(qp_golden_splits(v->golden, &v->splits, &v->split_count));
+    QP_TRY(qp_store_open(v->model, capacity, QP_PRECISION_CONTRACT, &v->captured));
+    QP_TRY(qp_store_open(v->model, capacity, QP_PRECISION_CONTRACT, &v->ours));
+    QP_TRY(qp_store_open(v->model, capacity, QP_PRECISION_ORACLE, &v->oracle));
+    v->caches = calloc((size_t)v->model->config.num_hidden_layers * 2, sizeof *v->caches);
+    return v->caches ? QP_OK : qp_fail(QP_NO_MEMORY, "no memory for the state of the caches");
+}
+
+static void close_verifier(verifier *v)
+{
+    for (int i = 0; i < QP_MAX_IN; i++) free(v->widened[i]);
+    for (int i = 0; i < QP_MAX_OUT; i++) {
+        free(v->local[i]);
+        free(v->local_oracle[i]);
+    }
+    free(v->caches);
+    qp_store_close(&v->oracle);
+    qp_store_close(&v->ours);
+    qp_store_close(&v->captured);
+    free(v->splits);
+}
+
+/* For the progress line: every phase has as many nodes as the plan of one token. */
+static qp_status count_nodes(verifier *v)
+{
+    qp_plan plan = { 0 };
+    QP_TRY(qp_plan_open(v->model, (qp_plan_options){ .tokens = 1, .capacity = 1 }, &plan));
+    v->nodes_total = plan.node_count * qp_golden_phase_count(v->golden);
+    qp_plan_close(&plan);
+    return QP_OK;
+}
+
+static double seconds_now(void)
+{
+    struct timespec now;
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+
+qp_status qp_verify(const qp_model *model, const qp_golden *golden, const qp_verify_options *options, qp_report *report)
+{
+    const double start = seconds_now();
+    verifier v = { .model = model, .golden = golden, .options = options, .report = report };
+    *report = (qp_report){ .model = options->model_path,
+                           .golden = options->golden_path,
+                           .backend = qp_backend_name(options->selection.backend),
+                           .plan = "reference",
+                           .fault = options->selection.fault ? options->selection.fault->name : NULL,
+                           .only = options->only };
+    qp_status status = open_verifier(&v);
+    if (status == QP_OK) status = count_nodes(&v);
+    for (int i = 0; i < qp_golden_phase_count(golden) && status == QP_OK; i++) {
+        const qp_golden_phase *phase = qp_golden_phase_at(golden, i);
+        if (phase->past == 0) /* a new prompt: an empty cache */
+            for (int64_t c = 0; c < 2 * model->config.num_hidden_layers; c++)
+                v.caches[c] = (tensor_state){ .captured = true, .exact = true };
+        status = is_asked_for_prompt(&v, phase) ? verify_phase(&v, phase) : note_skipped(&v, phase);
+    }
+    close_verifier(&v);
+    if (status != QP_OK) {
+        qp_report_close(report);
+        return status;
+    }
+    report->seconds = seconds_now() - start;
+    qp_report_summarise(report);
+    return QP_OK;
+}
+
+void qp_report_close(qp_report *report)
+{
+    for (int i = 0; i < report->row_count; i++) free((void *)report->rows[i].key);
+    for (int i = 0; i < report->not_compared_count; i++) free((void *)report->not_compared[i].key);
+    free((void *)report->rows);
+    free((void *)report->not_compared);
+    memset(report, 0, sizeof *report);
+}

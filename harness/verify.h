@@ -1,0 +1,25 @@
+/* Verification: every node of the plan runs on the golden's own inputs (local) and on our upstream outputs
+ * (carried), and every output that the golden holds is compared, with the fp64 oracle beside both. */
+#ifndef QP_VERIFY_H
+#define QP_VERIFY_H
+
+#include "../model/execute.h"
+#include "golden.h"
+#include "verdict.h"
+
+typedef struct qp_verify_options {
+    const char *model_path, *golden_path; /* for the report; borrowed */
+    qp_selection selection;
+    const char *only;                     /* glob on the key; NULL: everything */
+    void (*progress)(void *context, int done, int total, const char *phase); /* nodes done; may be NULL */
+    void *progress_context;
+} qp_verify_options;
+
+/* Runs the verification. The golden must belong to the model (qp_golden_require_model).
+ * QP_OK means that the work was done; what was found is in *report, whose summary holds the verdict.
+ * On failure *report is all zero. Either way qp_report_close accepts it. */
+QP_MUST_USE qp_status qp_verify(const qp_model *model, const qp_golden *golden, const qp_verify_options *options,
+                                qp_report *report);
+void qp_report_close(qp_report *report);
+
+#endif
