@@ -1,0 +1,13 @@
+# The program, the embedded model with its golden and prompts, and the libraries with their headers for those who test
+# their own kernels in their own program.
+install(TARGETS qwen3-parity RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+install(TARGETS qp_kernels qp_model qp_harness qp_reports ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR}/qwen3-parity)
+foreach(folder kernels model harness reports)
+  install(DIRECTORY ${folder} DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/qwen3-parity FILES_MATCHING PATTERN "*.h"
+          PATTERN "commands" EXCLUDE PATTERN "published" EXCLUDE)
+endforeach()
+install(DIRECTORY golden/qwen3-tiny DESTINATION ${CMAKE_INSTALL_DATADIR}/qwen3-parity)
+install(FILES golden/qwen3-tiny.h5 golden/coherence.json DESTINATION ${CMAKE_INSTALL_DATADIR}/qwen3-parity)
+
+configure_file(cmake/qwen3-parity.pc.in qwen3-parity.pc @ONLY)
+install(FILES ${PROJECT_BINARY_DIR}/qwen3-parity.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
