@@ -2,12 +2,12 @@
 
 #include <fnmatch.h>
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
-#include "../kernels/numerics/bf16.h"
 #include "../kernels/numerics/strict_fp.h"
 #include "golden_model.h"
 
@@ -120,8 +120,19 @@ static int64_t count_mismatches(qp_dtype dtype, const void *a, const void *b, in
     return qp_compare(dtype, a, b, n).mismatches;
 }
 
+/* Golden elements that are zero, and less than the least normal number in an fp64 run from the token ids on, which no
+ * flaw of the golden can reach. */
+static int64_t count_true_zeros(const qp_plan_tensor *tensor, const void *golden, const double *truth, int64_t n)
+{
+    int64_t count = 0;
+    for (int64_t i = 0; i < n; i++)
+        count += qp_element(tensor->dtype, golden, i) == 0.0 && fabs(truth[i]) < 0x1p-126;
+    return count;
+}
+
 typedef struct outcome {
     const void *got;      /* ours */
+    const void *truth;    /* the carried fp64 run; as the tensor's own type for i64 */
     qp_dtype oracle_dtype;
     const void *oracle;
     const void *local;    /* carried rows: ours on the golden's inputs, or NULL */
@@ -148,6 +159,7 @@ static qp_status add_row(verifier *v, const qp_golden_phase *phase, const qp_pla
 
     const int64_t n = qp_plan_tensor_elements(tensor);
     row->comparison = qp_compare(tensor->dtype, want, o.got, n);
+    if (tensor->dtype != QP_I64) row->true_zeros = count_true_zeros(tensor, want, o.truth, n);
     row->ours_golden = qp_error_of(tensor->dtype, o.got, tensor->dtype, want, n);
     row->ours_oracle = qp_error_of(tensor->dtype, o.got, o.oracle_dtype, o.oracle, n);
     row->golden_oracle = qp_error_of(tensor->dtype, want, o.oracle_dtype, o.oracle, n);
@@ -259,14 +271,15 @@ static qp_status verify_node(verifier *v, const qp_golden_phase *phase, const qp
         free((void *)key);
         if (!asked) continue;
         const void *want = qp_store_tensor(&v->captured, plan, index);
-        const qp_dtype wide = tensor->dtype == QP_I64 ? QP_I64 : QP_F64;
-        if (local)
-            QP_TRY(add_row(v, phase, node, tensor, implementation, QP_LOCAL, exact_here, want,
-                           (outcome){ v->local[i], wide, v->local_oracle[i], NULL }));
+        const void *carried = qp_store_tensor(&v->ours, plan, index), *truth = qp_store_tensor(&v->oracle, plan, index);
+        const qp_dtype wide = qp_store_dtype(&v->oracle, tensor);
+        if (local) {
+            const outcome o = { v->local[i], truth, wide, v->local_oracle[i], NULL };
+            QP_TRY(add_row(v, phase, node, tensor, implementation, QP_LOCAL, exact_here, want, o));
+        }
         const bool exact_carried = state[index].exact || tensor->dtype == QP_I64; /* a token is right or wrong */
-        QP_TRY(add_row(v, phase, node, tensor, implementation, QP_CARRIED, exact_carried, want,
-                       (outcome){ qp_store_tensor(&v->ours, plan, index), wide,
-                                        qp_store_tensor(&v->oracle, plan, index), local ? v->local[i] : NULL }));
+        const outcome o = { carried, truth, wide, truth, local ? v->local[i] : NULL };
+        QP_TRY(add_row(v, phase, node, tensor, implementation, QP_CARRIED, exact_carried, want, o));
         state[index].row = true;
     }
     return QP_OK;

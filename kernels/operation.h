@@ -60,8 +60,10 @@ typedef qp_status (*qp_run)(const qp_call *call);
 
 /* How far an implementation may be from the golden. All zero: every bit equal. Otherwise `reason`
  * says which step of the contract is not yet exact, and the operation's header derives the figures. */
+enum { QP_ANY_ULP = INT32_MAX }; /* no bound by ulp: the other two have to do */
+
 typedef struct qp_bound {
-    int max_ulp;               /* of the output's type */
+    int max_ulp;               /* of the output's type, or QP_ANY_ULP */
     double max_mismatch_rate;  /* share of the elements that may differ at all */
     double max_oracle_factor;  /* root-mean-square error against the oracle, over the golden's own */
     const char *reason;        /* NULL: exact */

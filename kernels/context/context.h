@@ -4,11 +4,15 @@
  * Source: transformers 5.17, modeling_qwen3.py, eager_attention_forward (the second matmul and the transpose).
  * Order:
  *   O1  the keys are summed by the tensor core in ascending blocks of 16 (numerics/block_fma.h), the masked ones
- *       included, whose probability is zero.
+ *       included, whose probability is zero, but
+ *   O2  with one query (T = 1) and S not a multiple of 8, by 32 lanes in runs of 4 (numerics/lane_fma.h).
  * Rounding points:
  *   R1  the sum is rounded to bf16.
- * Not yet exact: with one query and few keys cuBLAS takes kernels without tensor cores, whose order is not
- * established; R1 then changes for a few elements near a tie, by 1 ulp. Bound: 1 ulp, and 2 of 1,000 elements.
+ * Not yet exact: cuBLAS chooses among such kernels by the number of heads and of keys. O2 is what it chose for 4 query
+ * heads and up to 300 keys, and for 16 and up to 257; with more heads or keys it also takes kernels with other lanes
+ * (golden/README.md). Two f32 sums of the same products in different orders differ in their last bits, so R1 changes
+ * for the few elements near a tie, by 1 ulp, but by any number of ulp where the sum nearly cancels.
+ * Bound: 2 of 1,000 elements.
  * Preconditions:
  *   P1  Hq is a multiple of Hkv. */
 #ifndef QP_CONTEXT_H

@@ -8,9 +8,11 @@
  *   R3  cosf and sinf of the angle.
  *   R4  both are rounded to bf16.
  *   R5  the second half of the channels repeats the first.
- * Not yet exact: the power in R1 (PyTorch's vectorised pow may be 1 ulp off the correctly rounded one, so inv_freq
- * may differ by 1 ulp in a few elements) and R3 (numerics/special.h: at most 2 ulp of f32). Together the f32 cosine
- * moves by a few ulp, and its bf16 rounding changes, by 1 ulp, for about 1 of 10,000 values at random.
+ * R1's power: PyTorch's vectorised pow (Sleef, 1 ulp) is not always correctly rounded. For D = 128 and a theta of 1e4,
+ * 1e6, 5e6 or 1e7 the two elements where it is not stand in a table (rotary_embedding_cpu.c); with another theta
+ * inv_freq may differ by 1 ulp in a few elements.
+ * Not yet exact: R3 (numerics/special.h: at most 2 ulp of f32), which changes the bf16 rounding of R4, by 1 ulp, for
+ * about 1 of 10,000 values at random.
  * Bound: 1 ulp, and 5 of 10,000 elements (at least one).
  * Preconditions:
  *   P1  D is even; positions are at least 0 and below 2^24, where f32 still counts in ones. */

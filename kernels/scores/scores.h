@@ -4,15 +4,16 @@
  *
  * Source: transformers 5.17, modeling_qwen3.py, eager_attention_forward; masking_utils.py for the mask.
  * Order:
- *   O1  the product over D is summed by the tensor core (numerics/block_fma.h).
+ *   O1  the product over D is summed by the tensor core (numerics/block_fma.h), but
+ *   O2  with one query (T = 1) and S not a multiple of 8, by 16 lanes in runs of 8 (numerics/lane_fma.h).
  * Rounding points:
  *   R1  the product is rounded to bf16.
  *   R2  times scale (the f32 of D^-0.5), rounded to bf16.
  *   R3  plus mask, rounded to bf16. A mask of 0 still turns -0 into +0.
- * Not yet exact: with one query and few keys cuBLAS takes kernels without tensor cores (gemvx and relatives), whose
- * order is not established; their f32 sums differ in the last bits, so R1 changes for a few elements near a tie, by
- * 1 ulp, and R2 turns that into at most 2 ulp (scale has the significand 1.41). Bound: 2 ulp, and
- * 2 of 1,000 elements.
+ * Not yet exact: cuBLAS chooses among such kernels by the number of heads and of keys. O2 is what it chose for 4 query
+ * heads and up to 700 keys; with more heads or keys it also takes 32 lanes in runs of 4 and other kernels (golden/README.md).
+ * Two f32 sums of the same products in different orders differ in their last bits, so R1 changes for the few elements
+ * near a tie, by 1 ulp, but by any number of ulp where the sum nearly cancels. Bound: 2 of 1,000 elements.
  * Preconditions:
  *   P1  S >= T.  P2  Hq is a multiple of Hkv. */
 #ifndef QP_SCORES_H

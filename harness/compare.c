@@ -1,0 +1,235 @@
+#include "compare.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "../kernels/numerics/bf16.h"
+#include "../kernels/numerics/strict_fp.h"
+
+enum {
+    ZERO_DISTANCE = 5, /* index of "0" in the list below */
+    CLASS_MISMATCH = QP_ULP_CLASSES - 1
+};
+
+const char *const qp_ulp_class_names[QP_ULP_CLASSES] = {
+    "<=-8", "-7..-4", "-3", "-2", "-1", "0", "1", "2", "3", "4..7", ">=8", "class",
+};
+
+static const uint32_t f32_magnitude = 0x7fffffffu;
+static const uint32_t f32_infinity = 0x7f800000u;
+
+static uint16_t load_u16(const void *data, int64_t index)
+{
+    uint16_t bits;
+    memcpy(&bits, (const unsigned char *)data + index * (int64_t)sizeof bits, sizeof bits);
+    return bits;
+}
+
+static uint32_t load_u32(const void *data, int64_t index)
+{
+    uint32_t bits;
+    memcpy(&bits, (const unsigned char *)data + index * (int64_t)sizeof bits, sizeof bits);
+    return bits;
+}
+
+static int64_t load_i64(const void *data, int64_t index)
+{
+    int64_t value;
+    memcpy(&value, (const unsigned char *)data + index * (int64_t)sizeof value, sizeof value);
+    return value;
+}
+
+static double load_f64(const void *data, int64_t index)
+{
+    double value;
+    memcpy(&value, (const unsigned char *)data + index * (int64_t)sizeof value, sizeof value);
+    return value;
+}
+
+double qp_element(qp_dtype dtype, const void *data, int64_t index)
+{
+    switch (dtype) {
+    case QP_BF16: return (double)qp_f32_from_bits((uint32_t)load_u16(data, index) << 16);
+    case QP_F32: return (double)qp_f32_from_bits(load_u32(data, index));
+    case QP_F64: return load_f64(data, index);
+    case QP_I64: return (double)load_i64(data, index);
+    }
+    return (double)NAN;
+}
+
+/* The place of a float on the line of all floats of its type: ..., -2 the negative subnormal next to zero,
+ * -1 is -0, 0 is +0, 1 the positive subnormal next to zero, ... With `shift` 16 the line of bf16. */
+static int64_t place(uint32_t bits, unsigned shift)
+{
+    const int64_t magnitude = (int64_t)((bits & f32_magnitude) >> shift);
+    return bits >> 31 ? -1 - magnitude : magnitude;
+}
+
+static uint64_t distance_i64(int64_t want, int64_t got)
+{
+    /* Unsigned: the difference of two int64_t has up to 64 bits of magnitude. */
+    return got > want ? (uint64_t)got - (uint64_t)want : (uint64_t)want - (uint64_t)got;
+}
+
+/* Of two elements that differ. Those that are equal are counted at the end, as what is left. */
+static int histogram_class(uint64_t distance, bool below)
+{
+    const int step = distance >= 8 ? 5 : distance >= 4 ? 4 : (int)distance;
+    return below ? ZERO_DISTANCE - step : ZERO_DISTANCE + step;
+}
+
+/* The tally while a tensor is walked: the result and what ranks its worst element. */
+typedef struct tally {
+    qp_comparison result;
+    uint64_t max_distance;
+    uint64_t worst_distance;
+    bool worst_is_class; /* the worst element so far is a NaN or an infinity out of place */
+    int64_t finite;      /* pairs of which both are finite */
+} tally;
+
+static void add_distance(tally *t, int64_t index, uint64_t distance, int class, double absolute)
+{
+    t->result.mismatches++;
+    t->result.histogram[class]++;
+    if (distance > t->max_distance) t->max_distance = distance;
+    if (absolute > t->result.max_abs) t->result.max_abs = absolute;
+    if (!t->worst_is_class && distance > t->worst_distance) {
+        t->worst_distance = distance;
+        t->result.worst = index;
+    }
+}
+
+static void add_nonfinite_mismatch(tally *t, int64_t index)
+{
+    t->result.mismatches++;
+    t->result.class_mismatches++;
+    t->result.histogram[CLASS_MISMATCH]++;
+    if (!t->worst_is_class) {
+        t->worst_is_class = true;
+        t->result.worst = index;
+    }
+}
+
+/* One pair as the bits of f32; a bf16 comes shifted up, and `shift` says by how much. */
+static inline void add_float(tally *t, int64_t index, uint32_t want, uint32_t got, unsigned shift)
+{
+    const uint32_t want_magnitude = want & f32_magnitude, got_magnitude = got & f32_magnitude;
+    const bool want_finite = want_magnitude < f32_infinity, got_finite = got_magnitude < f32_infinity;
+    t->result.nonzero += want_magnitude != 0;
+    t->result.nonfinite += !want_finite;
+    if (want_finite && got_finite) {
+        t->finite++;
+        if (want == got) return;
+        const int64_t want_place = place(want, shift), got_place = place(got, shift);
+        const bool below = got_place < want_place;
+        const uint64_t distance = (uint64_t)(below ? want_place - got_place : got_place - want_place);
+        const double absolute = fabs((double)qp_f32_from_bits(got) - (double)qp_f32_from_bits(want));
+        const bool signed_zeros = want_magnitude == 0 && got_magnitude == 0;
+        t->result.class_mismatches += signed_zeros;
+        t->result.signed_zeros += signed_zeros;
+        add_distance(t, index, distance, signed_zeros ? CLASS_MISMATCH : histogram_class(distance, below), absolute);
+        return;
+    }
+    if (want_magnitude > f32_infinity && got_magnitude > f32_infinity) return; /* two NaN */
+    if (want != got) add_nonfinite_mismatch(t, index);
+}
+
+/* The distance of a pair, or false if one of the two is not finite. */
+static bool pair_distance(qp_dtype dtype, const void *want, const void *got, int64_t index, uint64_t *distance)
+{
+    if (dtype == QP_I64) {
+        *distance = distance_i64(load_i64(want, index), load_i64(got, index));
+        return true;
+    }
+    const unsigned shift = dtype == QP_BF16 ? 16 : 0;
+    const uint32_t a = shift ? (uint32_t)load_u16(want, index) << 16 : load_u32(want, index);
+    const uint32_t b = shift ? (uint32_t)load_u16(got, index) << 16 : load_u32(got, index);
+    if ((a & f32_magnitude) >= f32_infinity || (b & f32_magnitude) >= f32_infinity) return false;
+    *distance = distance_i64(place(a, shift), place(b, shift));
+    return true;
+}
+
+enum { DIGIT_BITS = 11, DIGITS = 1 << DIGIT_BITS };
+
+/* The distance of the given rank (1 is the least) among the finite pairs, by radix selection: one walk over
+ * the data for each digit of 11 bits that `max_distance` needs, from the highest digit down, and no memory
+ * beyond one counter a digit. A tensor whose distances are below 2,048 takes one walk. */
+static uint64_t select_distance(qp_dtype dtype, const void *want, const void *got, int64_t n, int64_t rank,
+                                uint64_t max_distance)
+{
+    unsigned shift = 0;
+    while (shift + DIGIT_BITS < 64 && max_distance >> (shift + DIGIT_BITS)) shift += DIGIT_BITS;
+    uint64_t prefix = 0; /* the digits above `shift` that are settled */
+    for (;;) {
+        int64_t count[DIGITS] = {0};
+        for (int64_t i = 0; i < n; i++) {
+            uint64_t distance;
+            if (!pair_distance(dtype, want, got, i, &distance)) continue;
+            const uint64_t digits = distance >> shift;
+            if (digits >> DIGIT_BITS == prefix) count[digits & (DIGITS - 1)]++;
+        }
+        uint64_t digit = 0;
+        while (digit < DIGITS - 1 && rank > count[digit]) rank -= count[digit++];
+        prefix = prefix << DIGIT_BITS | digit;
+        if (shift == 0) return prefix;
+        shift -= DIGIT_BITS;
+    }
+}
+
+qp_comparison qp_compare(qp_dtype dtype, const void *want, const void *got, int64_t n)
+{
+    tally t;
+    memset(&t, 0, sizeof t);
+    t.result.worst = -1;
+    if (n <= 0 || (dtype != QP_BF16 && dtype != QP_F32 && dtype != QP_I64)) return t.result;
+
+    t.result.elements = n;
+    if (dtype == QP_BF16) {
+        for (int64_t i = 0; i < n; i++)
+            add_float(&t, i, (uint32_t)load_u16(want, i) << 16, (uint32_t)load_u16(got, i) << 16, 16);
+    } else if (dtype == QP_F32) {
+        for (int64_t i = 0; i < n; i++) add_float(&t, i, load_u32(want, i), load_u32(got, i), 0);
+    } else {
+        t.finite = n;
+        for (int64_t i = 0; i < n; i++) {
+            const int64_t a = load_i64(want, i), b = load_i64(got, i);
+            t.result.nonzero += a != 0;
+            if (a == b) continue;
+            const uint64_t distance = distance_i64(a, b);
+            add_distance(&t, i, distance, histogram_class(distance, b < a), (double)distance);
+        }
+    }
+    t.result.histogram[ZERO_DISTANCE] = n - t.result.mismatches;
+    t.result.max_ulp = (double)t.max_distance;
+
+    /* 99 % of n, rounded up, is n - n / 100. Where the equal pairs alone reach that, no walk is needed. */
+    const int64_t rank = t.finite - t.finite / 100;
+    const int64_t finite_differ = t.result.mismatches - (t.result.class_mismatches - t.result.signed_zeros);
+    if (t.finite - finite_differ < rank)
+        t.result.p99_ulp = (double)select_distance(dtype, want, got, n, rank, t.max_distance);
+
+    if (t.result.worst >= 0) {
+        t.result.worst_want = qp_element(dtype, want, t.result.worst);
+        t.result.worst_got = qp_element(dtype, got, t.result.worst);
+    }
+    return t.result;
+}
+
+qp_error qp_error_of(qp_dtype a_dtype, const void *a, qp_dtype b_dtype, const void *b, int64_t n)
+{
+    qp_error error = {0.0, 0.0, 0};
+    double squares = 0.0;
+    for (int64_t i = 0; i < n; i++) {
+        const double x = qp_element(a_dtype, a, i), y = qp_element(b_dtype, b, i);
+        if (isfinite(x) && isfinite(y)) {
+            const double difference = fabs(x - y);
+            squares += difference * difference;
+            if (difference > error.max_abs) error.max_abs = difference;
+        } else if (!(isinf(x) && isinf(y) && signbit(x) == signbit(y))) {
+            error.nonfinite++;
+        }
+    }
+    const int64_t counted = n - error.nonfinite;
+    if (n > 0 && counted > 0) error.rms = sqrt(squares / (double)counted);
+    return error;
+}

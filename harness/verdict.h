@@ -1,0 +1,109 @@
+/* A verdict says whether numbers are right; a status (kernels/status.h) says whether work could be done. */
+#ifndef QP_VERDICT_H
+#define QP_VERDICT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "../kernels/operation.h"
+#include "compare.h"
+
+typedef enum qp_verdict {
+    QP_VERDICT_FAIL,      /* outside its gate: the value 0, so that nothing passes by default */
+    QP_VERDICT_UNTRUSTED, /* inside its gate, but the golden shows too little (see qp_judge) */
+    QP_VERDICT_PASS
+} qp_verdict;
+
+const char *qp_verdict_name(qp_verdict verdict); /* "fail", "untrusted", "pass" */
+
+typedef enum qp_gate { QP_GATE_EXACT, QP_GATE_BOUNDED } qp_gate;
+const char *qp_gate_name(qp_gate gate); /* "exact", "bounded" */
+
+typedef enum qp_mode {
+    QP_LOCAL,  /* the node ran on the golden's own inputs */
+    QP_CARRIED /* the node ran on our upstream outputs, from the token ids on */
+} qp_mode;
+const char *qp_mode_name(qp_mode mode); /* "local", "carried" */
+
+/* One tensor of one forward pass, compared once. Strings are borrowed from the report. */
+typedef struct qp_row {
+    const char *key;            /* "aistonia/decode.003/model.layers.2.self_attn.q_norm" */
+    const char *boundary;       /* the part after the phase */
+    int layer;                  /* -1 outside the layers */
+    const char *operation;      /* "rms_norm" */
+    const char *implementation; /* "cpu" */
+    qp_mode mode;
+    qp_gate gate;
+    qp_bound bound;             /* meaningful when gate is bounded */
+    qp_verdict verdict;
+    char reason[160];           /* why not "pass"; "" if it is */
+    qp_dtype dtype;
+    int rank;
+    int64_t dim[QP_MAX_RANK];
+    const char *axis[QP_MAX_RANK]; /* "token", "head", "channel", ... */
+    qp_comparison comparison;      /* ours against the golden */
+    int64_t true_zeros;            /* elements that are zero in the golden and, carried through in fp64, in truth */
+    /* three-way errors */
+    qp_error ours_golden, ours_oracle, golden_oracle;
+    /* Carried rows only: ours - golden = (ours - local) + (local - golden), element by element, where `local`
+     * is the same node on the golden's inputs. */
+    bool has_origin;
+    qp_error came_in;        /* ours - local: what the inputs brought */
+    int64_t came_in_mismatches;
+    qp_error added;          /* local - golden: what this node added */
+    int64_t added_mismatches;
+} qp_row;
+
+typedef struct qp_report_summary {
+    int64_t rows, failed, untrusted;
+    int64_t exact_rows;      /* rows without a mismatch */
+    int64_t elements, mismatches; /* over all rows, so a tensor counts once in each mode */
+    int64_t local_mismatches, carried_mismatches;
+    qp_verdict verdict;      /* pass only if there is a row and every row passed and nothing was left out unasked */
+} qp_report_summary;
+
+/* What `verify` found. Owned by the verifier; the writers only read it. */
+typedef struct qp_report {
+    const char *model, *golden; /* paths as given */
+    const char *backend, *plan;
+    const char *fault;          /* name of a planted fault, or NULL */
+    const char *only;           /* the key filter, or NULL */
+    int row_count;
+    const qp_row *rows;         /* in the order of the plan, local before carried for each tensor */
+    int not_compared_count;
+    const struct qp_not_compared {
+        const char *key, *why;
+    } *not_compared;            /* golden tensors without a row */
+    double seconds;
+    qp_report_summary summary;
+} qp_report;
+
+/* Sets verdict and reason of a row from its comparison, errors, mode, gate, bound and shape, and reads nothing
+ * else. The verdict starts as "fail" and only a condition that holds changes it; each is written such that a NaN
+ * does not hold. A row with no elements, or with another number of them than its shape, fails under every gate.
+ *
+ *   exact            every element is equal (two NaN are equal)
+ *   bounded, local   every element is equal, or all of these:
+ *                      no NaN and no infinity is out of place; +0 against -0 counts as 1 ulp
+ *                      max_ulp of the comparison <= max_ulp of the bound
+ *                      mismatches <= max(1, floor(max_mismatch_rate * elements)), for a rate above 0: the share of a
+ *                      small tensor would be less than one element, and a rounding may fall the other way there, too
+ *                      against the oracle, rms(ours) <= max_oracle_factor * rms(golden), and no more pairs of ours
+ *                      than of the golden are not finite
+ *   bounded, carried every element is equal, or no NaN and no infinity is out of place and the condition on the
+ *                    oracle holds: differences that come from upstream are no matter of this node's ulp
+ *
+ * A row that passes becomes "untrusted" when the golden shows too little: no element is finite, or fewer elements are
+ * either not zero or zero in truth, too, than there are rows (a row is the last dimension; a causal mask leaves each row
+ * of probabilities at least one). Integers, of which zero is as good a value as any, and tensors of one element are
+ * exempt from the rule on zeros. */
+void qp_judge(qp_row *row);
+
+/* The position of an element of the row's tensor along each axis: position[0 .. rank). */
+void qp_row_position(const qp_row *row, int64_t index, int64_t position[QP_MAX_RANK]);
+
+/* Computes the summary from the rows, the tensors not compared and the filter. Passes only if there is a row, none
+ * failed, none is untrusted and, unless a filter left them out, no golden tensor was not compared. */
+void qp_report_summarise(qp_report *report);
+
+#endif

@@ -1,0 +1,212 @@
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "../model/json.h"
+#include "environment.h"
+#include "reports.h"
+
+static void put_environment(qp_json_writer *w)
+{
+    const qp_environment environment = qp_environment_read();
+    qp_json_open_object(w, "environment");
+    qp_json_put_string(w, "program_version", environment.program_version);
+    qp_json_put_string(w, "compiler", environment.compiler);
+    if (environment.flags) qp_json_put_string(w, "flags", environment.flags);
+    qp_json_put_string(w, "os", environment.os);
+    qp_json_put_string(w, "cpu", environment.cpu);
+    qp_json_put_int64(w, "threads", environment.threads);
+    qp_json_put_string(w, "time", environment.time);
+    qp_json_close(w);
+}
+
+static void put_golden(qp_json_writer *w, const char *path, const qp_golden *golden)
+{
+    qp_json_open_object(w, "golden");
+    qp_json_put_string(w, "path", path);
+    qp_json_open_object(w, "attributes");
+    for (int i = 0; golden && i < qp_golden_attribute_count(golden); i++) {
+        const char *name = qp_golden_attribute_name(golden, i);
+        qp_json_put_string(w, name, qp_golden_attribute(golden, name));
+    }
+    qp_json_close(w);
+    qp_json_close(w);
+}
+
+static void put_error_members(qp_json_writer *w, const qp_error *error)
+{
+    qp_json_put_double(w, "max_abs", error->max_abs);
+    qp_json_put_double(w, "rms", error->rms);
+    if (error->nonfinite) qp_json_put_int64(w, "nonfinite", error->nonfinite);
+}
+
+static void put_error(qp_json_writer *w, const char *key, const qp_error *error)
+{
+    qp_json_open_object(w, key);
+    put_error_members(w, error);
+    qp_json_close(w);
+}
+
+/* A part of a carried error, with the number of elements in which its two sides differ. */
+static void put_part(qp_json_writer *w, const char *key, const qp_error *error, int64_t mismatches)
+{
+    qp_json_open_object(w, key);
+    qp_json_put_int64(w, "mismatches", mismatches);
+    put_error_members(w, error);
+    qp_json_close(w);
+}
+
+static void put_worst(qp_json_writer *w, const qp_row *row)
+{
+    int64_t position[QP_MAX_RANK];
+    const qp_comparison *c = &row->comparison;
+    if (c->worst < 0) return;
+    qp_json_open_object(w, "worst");
+    qp_json_put_int64(w, "index", c->worst);
+    qp_row_position(row, c->worst, position);
+    for (int i = 0; i < row->rank; i++) {
+        char unnamed[16];
+        (void)snprintf(unnamed, sizeof unnamed, "axis%d", i);
+        qp_json_put_int64(w, row->axis[i] ? row->axis[i] : unnamed, position[i]);
+    }
+    qp_json_put_double(w, "golden", c->worst_want);
+    qp_json_put_double(w, "ours", c->worst_got);
+    qp_json_close(w);
+}
+
+static void put_row(qp_json_writer *w, const qp_row *row)
+{
+    const qp_comparison *c = &row->comparison;
+    qp_json_open_object(w, NULL);
+    qp_json_put_string(w, "key", row->key);
+    qp_json_put_string(w, "operation", row->operation);
+    qp_json_put_string(w, "implementation", row->implementation);
+    qp_json_put_string(w, "mode", qp_mode_name(row->mode));
+    qp_json_put_string(w, "gate", qp_gate_name(row->gate));
+    if (row->gate == QP_GATE_BOUNDED) {
+        qp_json_open_object(w, "bound");
+        qp_json_put_int64(w, "max_ulp", row->bound.max_ulp);
+        qp_json_put_double(w, "max_mismatch_rate", row->bound.max_mismatch_rate);
+        qp_json_put_double(w, "max_oracle_factor", row->bound.max_oracle_factor);
+        qp_json_put_string(w, "reason", row->bound.reason);
+        qp_json_close(w);
+    }
+    qp_json_put_string(w, "verdict", qp_verdict_name(row->verdict));
+    qp_json_put_string(w, "reason", row->reason);
+    qp_json_put_string(w, "dtype", qp_dtype_name(row->dtype));
+    qp_json_open_array(w, "shape");
+    for (int i = 0; i < row->rank; i++) qp_json_put_int64(w, NULL, row->dim[i]);
+    qp_json_close(w);
+
+    qp_json_put_int64(w, "elements", c->elements);
+    qp_json_put_int64(w, "mismatches", c->mismatches);
+    qp_json_put_int64(w, "class_mismatches", c->class_mismatches);
+    qp_json_put_int64(w, "signed_zeros", c->signed_zeros);
+    qp_json_put_int64(w, "nonzero", c->nonzero);
+    qp_json_put_int64(w, "true_zeros", row->true_zeros);
+    qp_json_put_int64(w, "nonfinite", c->nonfinite);
+    qp_json_put_double(w, "max_abs", c->max_abs);
+    qp_json_put_double(w, "max_ulp", c->max_ulp);
+    qp_json_put_double(w, "p99_ulp", c->p99_ulp);
+    qp_json_open_object(w, "ulp_histogram");
+    for (int i = 0; i < QP_ULP_CLASSES; i++) qp_json_put_int64(w, qp_ulp_class_names[i], c->histogram[i]);
+    qp_json_close(w);
+    put_worst(w, row);
+
+    qp_json_open_object(w, "errors");
+    put_error(w, "ours_golden", &row->ours_golden);
+    put_error(w, "ours_oracle", &row->ours_oracle);
+    put_error(w, "golden_oracle", &row->golden_oracle);
+    qp_json_close(w);
+    if (row->has_origin) {
+        qp_json_open_object(w, "origin");
+        put_part(w, "came_in", &row->came_in, row->came_in_mismatches);
+        put_part(w, "added", &row->added, row->added_mismatches);
+        qp_json_close(w);
+    }
+    qp_json_close(w);
+}
+
+static void put_report(qp_json_writer *w, const qp_report *report, const qp_golden *golden)
+{
+    const qp_report_summary *summary = &report->summary;
+    qp_json_open_object(w, NULL);
+    qp_json_put_string(w, "schema", "qwen3-parity-verify/1");
+    put_environment(w);
+    qp_json_put_string(w, "model", report->model);
+    put_golden(w, report->golden, golden);
+    qp_json_put_string(w, "backend", report->backend);
+    qp_json_put_string(w, "plan", report->plan);
+    qp_json_put_string(w, "fault", report->fault);
+    qp_json_put_string(w, "only", report->only);
+    qp_json_open_array(w, "rows");
+    for (int i = 0; i < report->row_count; i++) put_row(w, &report->rows[i]);
+    qp_json_close(w);
+    qp_json_open_array(w, "not_compared");
+    for (int i = 0; i < report->not_compared_count; i++) {
+        qp_json_open_object(w, NULL);
+        qp_json_put_string(w, "key", report->not_compared[i].key);
+        qp_json_put_string(w, "why", report->not_compared[i].why);
+        qp_json_close(w);
+    }
+    qp_json_close(w);
+    qp_json_put_double(w, "seconds", report->seconds);
+    qp_json_open_object(w, "summary");
+    qp_json_put_int64(w, "rows", summary->rows);
+    qp_json_put_int64(w, "failed", summary->failed);
+    qp_json_put_int64(w, "untrusted", summary->untrusted);
+    qp_json_put_int64(w, "exact_rows", summary->exact_rows);
+    qp_json_put_int64(w, "elements", summary->elements);
+    qp_json_put_int64(w, "mismatches", summary->mismatches);
+    qp_json_put_int64(w, "local_mismatches", summary->local_mismatches);
+    qp_json_put_int64(w, "carried_mismatches", summary->carried_mismatches);
+    qp_json_put_string(w, "verdict", qp_verdict_name(summary->verdict));
+    qp_json_close(w);
+    qp_json_close(w);
+}
+
+qp_status qp_report_write_json(const qp_report *report, const qp_golden *golden, const char *path)
+{
+    qp_status status = QP_OK;
+    FILE *stream = NULL;
+    char *partial = NULL;
+    bool written = false; /* there is a file `partial` to remove */
+
+    qp_json_writer *w = qp_json_writer_open();
+    put_report(w, report, golden);
+    status = qp_json_writer_status(w);
+    if (status != QP_OK) goto done;
+
+    const size_t bytes = strlen(path) + 40;
+    partial = malloc(bytes);
+    if (!partial) {
+        status = qp_fail(QP_NO_MEMORY, "not enough memory to write the report '%s'", path);
+        goto done;
+    }
+    /* With the process id, so that two runs with one path do not write into each other's file. */
+    (void)snprintf(partial, bytes, "%s.%ld.partial", path, (long)getpid());
+    stream = fopen(partial, "w");
+    if (!stream) {
+        status = qp_fail(QP_IO, "report '%s' cannot be written: %s; check the path given with --json", path,
+                         strerror(errno));
+        goto done;
+    }
+    written = true;
+    status = qp_json_write_file(w, stream, path);
+    const int closed = fclose(stream); /* a full disk may show only here */
+    stream = NULL;
+    if (status == QP_OK && closed != 0)
+        status = qp_fail(QP_IO, "report '%s' cannot be written: %s; make room or choose another path", path,
+                         strerror(errno));
+    if (status == QP_OK && rename(partial, path) != 0)
+        status = qp_fail(QP_IO, "report '%s' cannot be put in place: %s; check the path given with --json", path,
+                         strerror(errno));
+    if (status == QP_OK) written = false;
+done:
+    if (written) (void)unlink(partial);
+    free(partial);
+    qp_json_writer_close(w);
+    return status;
+}

@@ -1,0 +1,384 @@
+/* kernels/numerics: bf16, the tensor core's block, PyTorch's sums, the special functions. */
+#include <math.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../kernels/numerics/bf16.h"
+#include "../kernels/numerics/block_fma.h"
+#include "../kernels/numerics/reduce.h"
+#include "../kernels/numerics/special.h"
+#include "check_main.h"
+
+/* Replayable: every test starts from its own seed. */
+static uint64_t random_state;
+
+static uint32_t random_bits(void)
+{
+    random_state = random_state * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+    return (uint32_t)(random_state >> 32);
+}
+
+static float random_uniform(void) { return (float)(random_bits() >> 8) * 0x1p-24f; }
+
+/* ---- bf16 ---- */
+
+START_TEST(test_bf16_every_value_survives_the_way_through_f32)
+{
+    for (uint32_t bits = 0; bits <= 0xffff; bits++) {
+        const qp_bf16 x = { (uint16_t)bits };
+        const bool nan = (bits & 0x7fff) > 0x7f80;
+        ck_assert_uint_eq(qp_bf16_from_f32(qp_bf16_to_f32(x)).bits, nan ? 0x7fff : bits);
+    }
+}
+END_TEST
+
+START_TEST(test_bf16_every_tie_goes_to_even_and_its_neighbours_do_not)
+{
+    for (uint32_t bits = 0; bits <= 0xffff; bits++) {
+        if ((bits & 0x7f80) == 0x7f80) continue; /* infinities and NaN have no tie above them */
+        const uint32_t tie = bits << 16 | 0x8000;
+        ck_assert_uint_eq(qp_bf16_from_f32(qp_f32_from_bits(tie)).bits, bits + (bits & 1));
+        ck_assert_uint_eq(qp_bf16_from_f32(qp_f32_from_bits(tie - 1)).bits, bits);
+        ck_assert_uint_eq(qp_bf16_from_f32(qp_f32_from_bits(tie + 1)).bits, bits + 1);
+    }
+}
+END_TEST
+
+START_TEST(test_bf16_every_nan_is_the_canonical_one)
+{
+    const uint32_t nans[] = { 0x7f800001, 0x7fc00000, 0x7fffffff, 0xff800001, 0xffffffff };
+    for (size_t i = 0; i < sizeof nans / sizeof *nans; i++)
+        ck_assert_uint_eq(qp_bf16_from_f32(qp_f32_from_bits(nans[i])).bits, 0x7fff);
+}
+END_TEST
+
+/* ---- A second block step: fixed-point numbers of 1,024 bits, from the text of block_fma.h alone. ---- */
+
+enum { LIMBS = 32, POINT = 400 }; /* bit POINT weighs 2^0: products reach down to 2^-266, sums up to 2^260 */
+
+typedef struct wide {
+    uint32_t limb[LIMBS]; /* least significant first */
+} wide;
+
+static void wide_add_shifted(wide *sum, uint64_t value, int bit)
+{
+    uint64_t carry = 0;
+    for (int i = 0; i < LIMBS; i++) {
+        /* The 32 bits of value * 2^bit that fall into limb i. */
+        const int low = 32 * i - bit;
+        uint64_t part = low >= 64 || low <= -32 ? 0 : low >= 0 ? value >> low : value << -low;
+        part &= 0xffffffffu;
+        carry += (uint64_t)sum->limb[i] + part;
+        sum->limb[i] = (uint32_t)carry;
+        carry >>= 32;
+    }
+}
+
+static int wide_compare(const wide *a, const wide *b)
+{
+    for (int i = LIMBS - 1; i >= 0; i--)
+        if (a->limb[i] != b->limb[i]) return a->limb[i] < b->limb[i] ? -1 : 1;
+    return 0;
+}
+
+static void wide_subtract(wide *a, const wide *b) /* a >= b */
+{
+    int64_t borrow = 0;
+    for (int i = 0; i < LIMBS; i++) {
+        borrow += (int64_t)a->limb[i] - (int64_t)b->limb[i];
+        a->limb[i] = (uint32_t)borrow;
+        borrow >>= 32;
+    }
+}
+
+static bool wide_bit(const wide *a, int bit) { return a->limb[bit / 32] >> (bit % 32) & 1u; }
+
+static void wide_clear_below(wide *a, int bit)
+{
+    for (int i = 0; i < bit; i++) a->limb[i / 32] &= ~(1u << (i % 32));
+}
+
+/* |x| = significand * 2^scale, and the exponent that counts for E. */
+typedef struct term {
+    uint64_t significand;
+    int scale, exponent;
+    bool negative;
+} term;
+
+static term term_of(float x, int fraction_bits, int dropped_bits)
+{
+    const uint32_t bits = qp_f32_bits(x), field = bits >> 23 & 0xff;
+    const uint32_t fraction = (bits & 0x7fffff) >> dropped_bits;
+    term t = { .negative = bits >> 31 };
+    t.exponent = field ? (int)field - 127 : -126;
+    t.significand = field ? fraction + (1u << fraction_bits) : fraction;
+    t.scale = t.exponent - fraction_bits;
+    return t;
+}
+
+static float slow_block(float accumulator, const qp_bf16 *a, const qp_bf16 *b)
+{
+    int nan = isnan(accumulator), up = accumulator == INFINITY, down = accumulator == -INFINITY;
+    term terms[17] = { term_of(accumulator, 23, 0) };
+    int largest = terms[0].exponent;
+    for (int k = 0; k < 16; k++) {
+        const float x = qp_bf16_to_f32(a[k]), y = qp_bf16_to_f32(b[k]);
+        if (isnan(x) || isnan(y) || (isinf(x) && y == 0) || (isinf(y) && x == 0)) nan = 1;
+        else if (isinf(x) || isinf(y)) *(signbit(x) != signbit(y) ? &down : &up) = 1;
+        const term p = term_of(x, 7, 16), q = term_of(y, 7, 16);
+        terms[k + 1] = (term){ p.significand * q.significand, p.scale + q.scale, p.exponent + q.exponent,
+                               p.negative != q.negative };
+        if (terms[k + 1].significand && terms[k + 1].exponent > largest) largest = terms[k + 1].exponent;
+    }
+    if (nan || (up && down)) return qp_f32_from_bits(0x7fffffff);
+    if (up || down) return up ? INFINITY : -INFINITY;
+
+    wide sums[2] = { 0 };
+    for (int i = 0; i < 17; i++) {
+        wide one = { 0 };
+        wide_add_shifted(&one, terms[i].significand, POINT + terms[i].scale);
+        wide_clear_below(&one, POINT + largest - 25);
+        uint64_t carry = 0;
+        for (int j = 0; j < LIMBS; j++) {
+            carry += (uint64_t)sums[terms[i].negative].limb[j] + one.limb[j];
+            sums[terms[i].negative].limb[j] = (uint32_t)carry;
+            carry >>= 32;
+        }
+    }
+    const int order = wide_compare(&sums[0], &sums[1]);
+    if (order == 0) return 0.0f;
+    wide *magnitude = &sums[order < 0];
+    wide_subtract(magnitude, &sums[order > 0]);
+    int top = 32 * LIMBS - 1;
+    while (!wide_bit(magnitude, top)) top--;
+    if (top - POINT > 127) return order > 0 ? INFINITY : -INFINITY;
+    const int last = (top - POINT < -126 ? -126 : top - POINT) - 23;
+    double value = 0.0; /* at most 24 bits: exact */
+    for (int bit = top; bit >= POINT + last && bit >= 0; bit--) value += wide_bit(magnitude, bit) ? ldexp(1.0, bit - POINT) : 0.0;
+    return (float)(order > 0 ? value : -value);
+}
+
+/* ---- Inputs for the block ---- */
+
+typedef qp_bf16 (*draw)(void);
+
+static qp_bf16 draw_any_bits(void) { return (qp_bf16){ (uint16_t)random_bits() }; }
+
+static qp_bf16 draw_near_one(void) { return qp_bf16_from_f32((random_uniform() - 0.5f) * 4.0f); }
+
+static qp_bf16 draw_wide(void)
+{
+    return qp_bf16_from_f32(ldexpf(random_uniform() * 2.0f - 1.0f, (int)(random_bits() % 120) - 60));
+}
+
+static qp_bf16 draw_tiny(void) { return qp_bf16_from_f32(ldexpf(random_uniform() - 0.5f, (int)(random_bits() % 24) - 140)); }
+
+static qp_bf16 draw_huge(void) { return qp_bf16_from_f32(ldexpf(random_uniform() - 0.5f, 50 + (int)(random_bits() % 20))); }
+
+static qp_bf16 draw_edge(void)
+{
+    static const uint16_t edges[] = { 0x0000, 0x8000, 0x0001, 0x8001, 0x007f, 0x0080, 0x8080, 0x3f80, 0xbf80, 0x3f81,
+                                      0x7f7f, 0xff7f, 0x4000, 0x3400, 0x5f80, 0x1f80 };
+    return (qp_bf16){ edges[random_bits() % (sizeof edges / sizeof *edges)] };
+}
+
+static qp_bf16 draw_special(void)
+{
+    static const uint16_t specials[] = { 0x7f80, 0xff80, 0x7fc0, 0x0000 };
+    if (random_bits() % 16) return draw_near_one();
+    return (qp_bf16){ specials[random_bits() % (sizeof specials / sizeof *specials)] };
+}
+
+static const draw draws[] = { draw_any_bits, draw_near_one, draw_wide, draw_tiny, draw_huge, draw_edge, draw_special };
+
+static void assert_same(float want, float got, int which, int round)
+{
+    ck_assert_msg(qp_f32_bits(want) == qp_f32_bits(got), "draw %d, round %d: want %a (%08x), got %a (%08x)", which, round,
+                  (double)want, qp_f32_bits(want), (double)got, qp_f32_bits(got));
+}
+
+START_TEST(test_block_equals_the_slow_one)
+{
+    random_state = 1 + (uint64_t)_i;
+    for (int round = 0; round < 20000; round++) {
+        qp_bf16 a[16], b[16];
+        for (int k = 0; k < 16; k++) {
+            a[k] = draws[_i]();
+            b[k] = draws[_i]();
+        }
+        if (round % 3 == 0) /* cancellation: the second half takes back the first */
+            for (int k = 8; k < 16; k++) {
+                a[k] = a[k - 8];
+                b[k].bits = b[k - 8].bits ^ 0x8000u;
+            }
+        float accumulator = round % 5 == 0 ? 0.0f : round % 5 == 1 ? -0.0f : qp_bf16_to_f32(draws[_i]()) * 1.0009765625f;
+        if (round % 7 == 0) accumulator = qp_f32_from_bits(random_bits());
+        assert_same(slow_block(accumulator, a, b), qp_block_fma(accumulator, a, b), _i, round);
+    }
+}
+END_TEST
+
+START_TEST(test_chain_equals_a_chain_of_slow_blocks)
+{
+    static const int64_t lengths[] = { 1, 15, 16, 17, 31, 32, 33, 1000 };
+    random_state = 100 + (uint64_t)_i;
+    for (size_t l = 0; l < sizeof lengths / sizeof *lengths; l++)
+        for (int round = 0; round < 60; round++) {
+            enum { MOST = 1008, STRIDE = 3 };
+            static qp_bf16 a[MOST], b[MOST], strided[MOST * STRIDE];
+            memset(a, 0, sizeof a);
+            memset(b, 0, sizeof b);
+            for (int64_t k = 0; k < lengths[l]; k++) {
+                a[k] = draws[_i]();
+                b[k] = draws[_i]();
+                strided[k * STRIDE] = b[k];
+            }
+            float want = 0.0f;
+            for (int64_t k = 0; k < lengths[l]; k += 16) want = slow_block(want, a + k, b + k);
+            assert_same(want, qp_chain_fma(a, b, 1, lengths[l]), _i, round);
+            assert_same(want, qp_chain_fma(a, strided, STRIDE, lengths[l]), _i, round);
+        }
+}
+END_TEST
+
+START_TEST(test_chain_of_nothing_is_plus_zero)
+{
+    ck_assert_uint_eq(qp_f32_bits(qp_chain_fma(NULL, NULL, 1, 0)), 0);
+}
+END_TEST
+
+START_TEST(test_split_adds_the_chains_of_its_parts_in_f32)
+{
+    enum { K = 96 };
+    qp_bf16 a[K], b[K];
+    random_state = 7;
+    for (int round = 0; round < 200; round++) {
+        for (int k = 0; k < K; k++) {
+            a[k] = draw_wide();
+            b[k] = draw_wide();
+        }
+        const float first = qp_chain_fma(a, b, 1, 32), second = qp_chain_fma(a + 32, b + 32, 1, 32);
+        const float third = qp_chain_fma(a + 64, b + 64, 1, 32);
+        assert_same((first + second) + third, qp_split_chain_fma(a, b, K, 3), 0, round);
+        assert_same(qp_chain_fma(a, b, 1, K), qp_split_chain_fma(a, b, K, 1), 0, round);
+    }
+}
+END_TEST
+
+/* A block keeps 25 bits below the largest exponent; one bit less and one bit more must give something else here. */
+START_TEST(test_block_keeps_exactly_25_bits)
+{
+    qp_bf16 a[16] = { { 0 } }, b[16] = { { 0 } };
+    a[0] = b[0] = qp_bf16_from_f32(1.0f);
+    b[1] = qp_bf16_from_f32(1.0f);
+    for (int bit = 20; bit < 30; bit++) {
+        a[1] = qp_bf16_from_f32(ldexpf(-1.0f, -bit));
+        /* 1 - 2^-bit survives the cut up to bit 25; the sum is then cut to 24 bits below 1. */
+        const float want = bit > 25 ? 1.0f : bit > 24 ? 1.0f - 0x1p-24f : 1.0f - ldexpf(1.0f, -bit);
+        assert_same(want, qp_block_fma(0.0f, a, b), bit, 0);
+    }
+}
+END_TEST
+
+/* ---- Sums ---- */
+
+/* Small integers add exactly in any order, so the order cannot hide a lost or doubled element. */
+START_TEST(test_sums_take_every_element_once)
+{
+    static const int64_t lengths[] = { 32, 64, 127, 128, 256, 320, 1024, 2048, 2560, 4096, 5120 };
+    static const int64_t rows[] = { 1, 2, 3, 4, 7, 8, 15, 16, 4000 };
+    static float values[5120];
+    for (size_t l = 0; l < sizeof lengths / sizeof *lengths; l++) {
+        float sum = 0.0f;
+        for (int64_t i = 0; i < lengths[l]; i++) sum += values[i] = (float)(i % 7);
+        ck_assert_float_eq(qp_softmax_sum(values, lengths[l]), sum);
+        for (size_t r = 0; r < sizeof rows / sizeof *rows; r++) {
+            ck_assert(qp_mean_is_known(lengths[l], rows[r]));
+            const float factor = (float)rows[r] / (float)(rows[r] * lengths[l]);
+            ck_assert_float_eq(qp_mean(values, lengths[l], rows[r]), sum * factor);
+        }
+    }
+}
+END_TEST
+
+/* One large pair that cancels and small ones elsewhere: what survives tells which elements meet before the pair does.
+ * With 256 elements in vectors of four, 64 lanes (one row) or 32 (16 rows) decide whether lane 32 sits beside lane 0. */
+START_TEST(test_mean_depends_on_the_rows_as_documented)
+{
+    float values[256];
+    for (int i = 0; i < 256; i++) values[i] = 1.0f;
+    values[0] = 0x1p40f;    /* lane 0 */
+    values[128] = -0x1p40f; /* vector 32: lane 32 of 64, or lane 0 of 32, where it meets element 0 in accumulator 0 */
+    /* 64 lanes: lanes 0 and 32 each lose their three ones, and meet in the first fold; the other 62 lanes keep 4. */
+    ck_assert_float_eq(qp_mean(values, 256, 1) * 256.0f, 62 * 4.0f);
+    /* 32 lanes: the pair cancels inside an accumulator before it meets another; 254 ones are left. */
+    ck_assert_float_eq(qp_mean(values, 256, 16) * 256.0f, 254.0f);
+}
+END_TEST
+
+START_TEST(test_mean_refuses_shapes_whose_order_is_unknown)
+{
+    ck_assert(!qp_mean_is_known(16, 1));
+    ck_assert(!qp_mean_is_known(130, 1));
+    ck_assert(!qp_mean_is_known(8192, 16)); /* a row would be split over several warps */
+}
+END_TEST
+
+/* ---- Special functions ---- */
+
+static double ulp_between(float a, double b)
+{
+    int exponent = 0;
+    (void)frexp(b, &exponent);
+    const double ulp = ldexp(1.0, (exponent < -125 ? -125 : exponent) - 24);
+    return fabs((double)a - b) / ulp;
+}
+
+START_TEST(test_special_functions_are_as_close_as_documented)
+{
+    random_state = 9;
+    for (int i = 0; i < 200000; i++) {
+        const float x = ldexpf(random_uniform() + 0.5f, (int)(random_bits() % 60) - 30);
+        ck_assert_double_le(ulp_between(qp_rsqrt(x), 1.0 / sqrt((double)x)), 0.51);
+        const float e = (random_uniform() - 0.5f) * 170.0f;
+        ck_assert_double_le(ulp_between(qp_exp(e), exp((double)e)), 2.0);
+    }
+    ck_assert_float_eq(qp_exp(0.0f), 1.0f);
+    ck_assert_float_eq(qp_exp(-INFINITY), 0.0f);
+    ck_assert_float_eq(qp_exp(-1000.0f), 0.0f);
+    ck_assert(isinf(qp_exp(1000.0f)));
+    ck_assert(isnan(qp_exp(NAN)));
+}
+END_TEST
+
+static Suite *numerics_suite(void)
+{
+    Suite *suite = suite_create("numerics");
+    TCase *bf16 = tcase_create("bf16");
+    tcase_add_test(bf16, test_bf16_every_value_survives_the_way_through_f32);
+    tcase_add_test(bf16, test_bf16_every_tie_goes_to_even_and_its_neighbours_do_not);
+    tcase_add_test(bf16, test_bf16_every_nan_is_the_canonical_one);
+    suite_add_tcase(suite, bf16);
+    TCase *block = tcase_create("block_fma");
+    tcase_set_timeout(block, 120);
+    tcase_add_loop_test(block, test_block_equals_the_slow_one, 0, (int)(sizeof draws / sizeof *draws));
+    tcase_add_loop_test(block, test_chain_equals_a_chain_of_slow_blocks, 0, (int)(sizeof draws / sizeof *draws));
+    tcase_add_test(block, test_chain_of_nothing_is_plus_zero);
+    tcase_add_test(block, test_split_adds_the_chains_of_its_parts_in_f32);
+    tcase_add_test(block, test_block_keeps_exactly_25_bits);
+    suite_add_tcase(suite, block);
+    TCase *sums = tcase_create("sums");
+    tcase_add_test(sums, test_sums_take_every_element_once);
+    tcase_add_test(sums, test_mean_depends_on_the_rows_as_documented);
+    tcase_add_test(sums, test_mean_refuses_shapes_whose_order_is_unknown);
+    suite_add_tcase(suite, sums);
+    TCase *special = tcase_create("special");
+    tcase_set_timeout(special, 60);
+    tcase_add_test(special, test_special_functions_are_as_close_as_documented);
+    suite_add_tcase(suite, special);
+    return suite;
+}
+
+int main(void) { return qp_check_main(numerics_suite()); }

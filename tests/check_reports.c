@@ -1,0 +1,468 @@
+/* The writers: that what the verifier found is what stands on the page and in the file. */
+#include <check.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "../model/json.h"
+#include "../reports/environment.h"
+#include "../reports/reports.h"
+#include "check_main.h"
+
+Suite *reports_suite(void);
+
+/* ---- a report made by hand: two layers of one boundary, local and carried, and the token at the end ---- */
+
+enum { ROWS = 5 };
+static qp_row rows[ROWS];
+static qp_report report;
+static char folder[64], json_path[96];
+static const struct qp_not_compared left_out[] = {{"p/prefill/model.extra", "no node of the plan writes it"}};
+
+static void setup(void)
+{
+    static const char *const keys[ROWS] = {
+        "p/prefill/model.layers.2.self_attn.q_norm", "p/prefill/model.layers.2.self_attn.q_norm",
+        "p/prefill/model.layers.20.self_attn.q_norm", "p/prefill/model.layers.20", "p/prefill/next_token"};
+    static const int layers[ROWS] = {2, 2, 20, 20, -1};
+    (void)snprintf(folder, sizeof folder, "/tmp/qp-check-reports-XXXXXX");
+    ck_assert_ptr_nonnull(mkdtemp(folder));
+    (void)snprintf(json_path, sizeof json_path, "%s/report.json", folder);
+
+    memset(rows, 0, sizeof rows);
+    memset(&report, 0, sizeof report);
+    for (int i = 0; i < ROWS; i++) {
+        qp_row *row = &rows[i];
+        row->key = keys[i];
+        row->boundary = strchr(strchr(keys[i], '/') + 1, '/') + 1;
+        row->layer = layers[i];
+        row->operation = i == 4 ? "argmax" : "rms_norm";
+        row->implementation = "cpu";
+        row->mode = i == 1 ? QP_CARRIED : QP_LOCAL;
+        row->dtype = i == 4 ? QP_I64 : QP_BF16;
+        row->rank = i == 4 ? 1 : 3;
+        row->dim[0] = 5;
+        row->dim[1] = 4;
+        row->dim[2] = 128;
+        row->axis[0] = "token";
+        row->axis[1] = "head";
+        row->axis[2] = "channel";
+        row->comparison.elements = i == 4 ? 5 : 5 * 4 * 128;
+        row->comparison.nonzero = row->comparison.elements;
+        row->comparison.histogram[5] = row->comparison.elements;
+        row->comparison.worst = -1;
+        row->ours_oracle.rms = row->golden_oracle.rms = 0.001;
+    }
+    rows[1].gate = QP_GATE_BOUNDED;
+    rows[1].bound.max_ulp = 1;
+    rows[1].bound.max_mismatch_rate = 0.005;
+    rows[1].bound.max_oracle_factor = 1.5;
+    rows[1].bound.reason = "the order of the sum";
+    rows[1].comparison.mismatches = 3;
+    rows[1].comparison.max_ulp = 2;
+    rows[1].comparison.worst = (3 * 4 + 1) * 128 + 17;
+    rows[1].comparison.worst_want = 0.1;
+    rows[1].comparison.worst_got = (double)NAN;
+    rows[1].has_origin = true;
+    rows[1].came_in.rms = 0.25;
+    rows[1].came_in_mismatches = 3;
+    rows[1].added.rms = 0.5;
+    rows[1].added.nonfinite = 2;
+    rows[2].comparison.mismatches = 7; /* an exact gate: fails */
+    rows[2].comparison.max_ulp = 2;
+    rows[2].comparison.worst = 130;
+    rows[2].comparison.worst_want = 1.0;
+    rows[2].comparison.worst_got = 1.015625;
+    for (int i = 0; i < ROWS; i++) qp_judge(&rows[i]);
+    report.model = "golden/qwen3-tiny";
+    report.golden = "golden/qwen3-tiny.h5";
+    report.backend = "cpu";
+    report.plan = "reference";
+    report.row_count = ROWS;
+    report.rows = rows;
+    report.seconds = 12.34;
+    qp_report_summarise(&report);
+}
+
+static void teardown(void)
+{
+    (void)unlink(json_path);
+    (void)rmdir(folder);
+}
+
+static char *print(const qp_golden *golden, bool color, bool every_row)
+{
+    char *text = NULL;
+    size_t bytes = 0;
+    FILE *stream = open_memstream(&text, &bytes);
+    ck_assert_ptr_nonnull(stream);
+    const qp_terminal_style style = {color, every_row};
+    qp_report_print(&report, golden, style, stream);
+    ck_assert_int_eq(fclose(stream), 0);
+    ck_assert_ptr_nonnull(text);
+    return text;
+}
+
+static void expect_text(const char *text, const char *part)
+{
+    ck_assert_msg(strstr(text, part) != NULL, "'%s' is not in:\n%s", part, text);
+}
+
+static void expect_no_text(const char *text, const char *part)
+{
+    ck_assert_msg(strstr(text, part) == NULL, "'%s' is in:\n%s", part, text);
+}
+
+static int count_of(const char *text, const char *part)
+{
+    int count = 0;
+    for (const char *at = strstr(text, part); at; at = strstr(at + 1, part)) count++;
+    return count;
+}
+
+/* ---- terminal ---- */
+
+START_TEST(test_terminal_has_one_line_a_boundary)
+{
+    char *text = print(NULL, false, false);
+    expect_text(text, "model   golden/qwen3-tiny\n");
+    expect_text(text, "backend cpu, plan reference");
+    ck_assert_int_eq(count_of(text, "\nmodel.layers.*.self_attn.q_norm "), 1); /* both layers, both modes */
+    ck_assert_int_eq(count_of(text, "\nmodel.layers.* "), 1);
+    ck_assert_int_eq(count_of(text, "\nnext_token "), 1);
+    const char *first = strstr(text, "\nmodel.layers.*.self"), *second = strstr(text, "\nmodel.layers.* "),
+               *third = strstr(text, "\nnext_token ");
+    ck_assert(first && second && third && first < second && second < third);
+    expect_text(text, "\nFAIL  5 rows, 10,245 elements, 1 failed, 3 rows exact; local mismatches 7, "
+                      "carried mismatches 3; 12.3 s\n");
+    free(text);
+}
+END_TEST
+
+START_TEST(test_terminal_fits_120_columns_and_is_ascii)
+{
+    /* The widest figures and the longest boundary of the model. */
+    rows[2].comparison.elements = rows[2].comparison.mismatches = INT64_C(999999);
+    rows[2].comparison.max_ulp = 1.8e19;
+    rows[2].boundary = "model.layers.20.post_attention_layernorm";
+    rows[2].gate = QP_GATE_BOUNDED;
+    rows[2].ours_oracle.rms = 1.234e-100;
+    for (int every = 0; every < 2; every++) {
+        char *text = print(NULL, false, every == 1);
+        size_t column = 0;
+        for (const char *c = text; *c; c++) {
+            ck_assert_msg(*c == '\n' || (*c >= ' ' && *c < 0x7f), "character %d in:\n%s", (unsigned char)*c, text);
+            column = *c == '\n' ? 0 : column + 1;
+            ck_assert_msg(column <= 120, "a line is longer than 120 columns in:\n%s", text);
+        }
+        free(text);
+    }
+}
+END_TEST
+
+START_TEST(test_terminal_shows_what_did_not_pass_and_where)
+{
+    char *text = print(NULL, false, false);
+    expect_text(text, "FAIL  p/prefill/model.layers.20.self_attn.q_norm  local  (rms_norm, cpu)\n"
+                      "      7 of 2560 elements differ, at most 2 ulp\n"
+                      "      worst at (token 0, head 1, channel 2): golden 1, ours 1.015625\n");
+    expect_no_text(text, "more rows that did not pass");
+    free(text);
+}
+END_TEST
+
+START_TEST(test_terminal_lists_at_most_20_rows_that_did_not_pass)
+{
+    qp_row many[30];
+    for (int i = 0; i < 30; i++) many[i] = rows[2];
+    report.rows = many;
+    report.row_count = 30;
+    qp_report_summarise(&report);
+    char *text = print(NULL, false, false);
+    ck_assert_int_eq(count_of(text, "\nFAIL  p/prefill/"), 20);
+    expect_text(text, "... and 10 more rows that did not pass");
+    free(text);
+}
+END_TEST
+
+START_TEST(test_terminal_every_row_has_its_own_line)
+{
+    char *text = print(NULL, false, true);
+    ck_assert_int_eq(count_of(text, "\np/prefill/"), ROWS);
+    expect_text(text, "\np/prefill/model.layers.2.self_attn.q_norm  carried ");
+    free(text);
+}
+END_TEST
+
+START_TEST(test_terminal_colours_only_if_asked)
+{
+    char *plain = print(NULL, false, false), *coloured = print(NULL, true, false);
+    expect_no_text(plain, "\033");
+    expect_text(coloured, "\033[31mFAIL\033[0m");
+    expect_text(coloured, "\033[32mpass\033[0m");
+    free(plain);
+    free(coloured);
+}
+END_TEST
+
+START_TEST(test_terminal_not_compared_and_filters_are_said)
+{
+    report.not_compared = left_out;
+    report.not_compared_count = 1;
+    report.fault = "rope_interleaved";
+    char *text = print(NULL, false, false);
+    expect_text(text, "not compared: 1 tensors of the golden\n      p/prefill/model.extra: no node of the plan");
+    expect_text(text, ", 1 not compared");
+    expect_text(text, "with the planted fault rope_interleaved");
+    free(text);
+    report.only = "*q_norm\033[2J";
+    text = print(NULL, false, false);
+    expect_text(text, "only *q_norm?[2J"); /* a filter cannot steer the terminal */
+    expect_no_text(text, "model.extra");    /* left out as asked */
+    free(text);
+}
+END_TEST
+
+START_TEST(test_terminal_nothing_compared_does_not_look_like_success)
+{
+    report.row_count = 0;
+    qp_report_summarise(&report);
+    char *text = print(NULL, false, false);
+    expect_text(text, "nothing was compared");
+    expect_text(text, "FAIL  0 rows, 0 elements");
+    expect_no_text(text, "PASS");
+    free(text);
+}
+END_TEST
+
+START_TEST(test_terminal_success_says_pass)
+{
+    rows[2].comparison.mismatches = 0;
+    rows[2].comparison.worst = -1;
+    qp_judge(&rows[2]);
+    rows[1].comparison.max_ulp = 1.0;
+    qp_report_summarise(&report);
+    char *text = print(NULL, false, false);
+    expect_text(text, "\nPASS  5 rows, ");
+    expect_no_text(text, "FAIL");
+    free(text);
+}
+END_TEST
+
+/* ---- JSON ---- */
+
+static qp_json_node get(qp_json_node node, const char *key)
+{
+    const qp_json_node found = qp_json_find(node, key);
+    ck_assert_msg(found.item != NULL, "there is no '%s'", key);
+    return found;
+}
+
+static int64_t get_int(qp_json_node node, const char *key)
+{
+    int64_t value = -999;
+    ck_assert_msg(qp_json_get_int64(node, key, &value) == QP_OK, "%s", qp_last_error());
+    return value;
+}
+
+static double get_double(qp_json_node node, const char *key)
+{
+    double value = -999.0;
+    ck_assert_msg(qp_json_get_double(node, key, &value) == QP_OK, "%s", qp_last_error());
+    return value;
+}
+
+static const char *get_string(qp_json_node node, const char *key)
+{
+    const char *value = NULL;
+    ck_assert_msg(qp_json_get_string(node, key, &value) == QP_OK, "%s", qp_last_error());
+    return value;
+}
+
+static qp_json_node at(qp_json_node array, int index)
+{
+    qp_json_node node = qp_json_first(array);
+    while (index-- > 0) node = qp_json_next(node);
+    ck_assert_ptr_nonnull(node.item);
+    return node;
+}
+
+static qp_json *written(const qp_golden *golden)
+{
+    qp_json *json = NULL;
+    ck_assert_msg(qp_report_write_json(&report, golden, json_path) == QP_OK, "%s", qp_last_error());
+    ck_assert_msg(qp_json_read_file(json_path, &json) == QP_OK, "%s", qp_last_error());
+    return json;
+}
+
+START_TEST(test_json_holds_the_report)
+{
+    report.not_compared = left_out;
+    report.not_compared_count = 1;
+    qp_report_summarise(&report);
+    qp_json *json = written(NULL);
+    const qp_json_node root = qp_json_root(json);
+    ck_assert_str_eq(get_string(root, "schema"), "qwen3-parity-verify/1");
+    ck_assert_str_eq(get_string(root, "model"), "golden/qwen3-tiny");
+    ck_assert_str_eq(get_string(get(root, "golden"), "path"), "golden/qwen3-tiny.h5");
+    ck_assert_str_eq(get_string(root, "backend"), "cpu");
+    ck_assert_str_eq(get_string(root, "plan"), "reference");
+    ck_assert_int_eq(qp_json_kind_of(get(root, "fault")), QP_JSON_NULL);
+    ck_assert_int_eq(qp_json_kind_of(get(root, "only")), QP_JSON_NULL);
+    ck_assert(get_double(root, "seconds") == 12.34);
+    const qp_json_node environment = get(root, "environment");
+    ck_assert_str_ne(get_string(environment, "program_version"), "");
+    ck_assert_str_ne(get_string(environment, "compiler"), "");
+    ck_assert_str_ne(get_string(environment, "os"), "");
+    ck_assert_str_ne(get_string(environment, "cpu"), "");
+    ck_assert_int_ge(get_int(environment, "threads"), 1);
+
+    const qp_json_node list = get(root, "rows");
+    ck_assert_int_eq(qp_json_count(list), ROWS);
+    const qp_json_node exact = at(list, 0), carried = at(list, 1);
+    ck_assert_str_eq(get_string(exact, "key"), rows[0].key);
+    ck_assert_str_eq(get_string(exact, "operation"), "rms_norm");
+    ck_assert_str_eq(get_string(exact, "implementation"), "cpu");
+    ck_assert_str_eq(get_string(exact, "mode"), "local");
+    ck_assert_str_eq(get_string(exact, "gate"), "exact");
+    ck_assert_str_eq(get_string(exact, "verdict"), "pass");
+    ck_assert_str_eq(get_string(exact, "reason"), "");
+    ck_assert_str_eq(get_string(exact, "dtype"), "bf16");
+    ck_assert_int_eq(qp_json_count(get(exact, "shape")), 3);
+    ck_assert_int_eq(get_int(exact, "elements"), 2560);
+    ck_assert_ptr_null(qp_json_find(exact, "bound").item);
+    ck_assert_ptr_null(qp_json_find(exact, "worst").item);
+    ck_assert_ptr_null(qp_json_find(exact, "origin").item);
+    ck_assert_int_eq(get_int(get(exact, "ulp_histogram"), "0"), 2560);
+    ck_assert_int_eq(qp_json_count(get(exact, "ulp_histogram")), QP_ULP_CLASSES);
+
+    ck_assert_str_eq(get_string(carried, "mode"), "carried");
+    ck_assert_int_eq(get_int(get(carried, "bound"), "max_ulp"), 1);
+    ck_assert(get_double(get(carried, "bound"), "max_mismatch_rate") == 0.005);
+    ck_assert_str_eq(get_string(get(carried, "bound"), "reason"), "the order of the sum");
+    const qp_json_node worst = get(carried, "worst");
+    ck_assert_int_eq(get_int(worst, "token"), 3);
+    ck_assert_int_eq(get_int(worst, "head"), 1);
+    ck_assert_int_eq(get_int(worst, "channel"), 17);
+    ck_assert(get_double(worst, "golden") == 0.1); /* reads back the same */
+    ck_assert(isnan(get_double(worst, "ours")));
+    const qp_json_node errors = get(carried, "errors"), origin = get(carried, "origin");
+    ck_assert(get_double(get(errors, "ours_oracle"), "rms") == 0.001);
+    ck_assert(get_double(get(origin, "came_in"), "rms") == 0.25);
+    ck_assert_int_eq(get_int(get(origin, "came_in"), "mismatches"), 3);
+    ck_assert_int_eq(get_int(get(origin, "added"), "nonfinite"), 2);
+
+    ck_assert_str_eq(get_string(at(list, 2), "verdict"), "fail");
+    ck_assert_str_eq(get_string(at(list, 2), "reason"), "7 of 2560 elements differ, at most 2 ulp");
+    ck_assert_str_eq(get_string(at(list, 4), "dtype"), "i64");
+    ck_assert_str_eq(get_string(at(get(root, "not_compared"), 0), "key"), "p/prefill/model.extra");
+
+    const qp_json_node summary = get(root, "summary");
+    ck_assert_int_eq(get_int(summary, "rows"), ROWS);
+    ck_assert_int_eq(get_int(summary, "failed"), 1);
+    ck_assert_int_eq(get_int(summary, "untrusted"), 0);
+    ck_assert_int_eq(get_int(summary, "exact_rows"), 3);
+    ck_assert_int_eq(get_int(summary, "elements"), 10245);
+    ck_assert_int_eq(get_int(summary, "mismatches"), 10);
+    ck_assert_int_eq(get_int(summary, "local_mismatches"), 7);
+    ck_assert_int_eq(get_int(summary, "carried_mismatches"), 3);
+    ck_assert_str_eq(get_string(summary, "verdict"), "fail");
+    qp_json_free(json);
+}
+END_TEST
+
+START_TEST(test_json_overwrites_whole_and_leaves_nothing_beside)
+{
+    qp_json_free(written(NULL));
+    report.seconds = 1.0;
+    qp_json *json = written(NULL);
+    ck_assert(get_double(qp_json_root(json), "seconds") == 1.0);
+    qp_json_free(json);
+    ck_assert_int_eq(unlink(json_path), 0);
+    ck_assert_int_eq(rmdir(folder), 0); /* it would fail if a partial file were left */
+}
+END_TEST
+
+START_TEST(test_json_that_cannot_be_written_is_io)
+{
+    char path[160];
+    (void)snprintf(path, sizeof path, "%s/no/such/folder.json", folder);
+    ck_assert_int_eq(qp_report_write_json(&report, NULL, path), QP_IO);
+    ck_assert(strstr(qp_last_error(), "No such file"));
+    /* A folder in its place: the report cannot be put there, and nothing is left beside it. */
+    ck_assert_int_eq(mkdir(json_path, 0700), 0);
+    ck_assert_int_eq(qp_report_write_json(&report, NULL, json_path), QP_IO);
+    ck_assert(strstr(qp_last_error(), json_path));
+    ck_assert_int_eq(rmdir(json_path), 0);
+    ck_assert_int_eq(rmdir(folder), 0);
+}
+END_TEST
+
+/* ---- with the golden of the repository ---- */
+
+START_TEST(test_reports_name_the_golden)
+{
+    qp_golden *golden = NULL;
+    ck_assert_msg(qp_golden_open(QP_SOURCE_DIR "/golden/qwen3-tiny.h5", &golden) == QP_OK, "%s", qp_last_error());
+    char *text = print(golden, false, false);
+    expect_text(text, ", PyTorch ");
+    expect_text(text, ", transformers ");
+    expect_text(text, ", attention eager");
+    free(text);
+    qp_json *json = written(golden);
+    const qp_json_node attributes = get(get(qp_json_root(json), "golden"), "attributes");
+    ck_assert_int_eq(qp_json_count(attributes), qp_golden_attribute_count(golden));
+    ck_assert_str_eq(get_string(attributes, "torch_version"), qp_golden_attribute(golden, "torch_version"));
+    ck_assert_str_eq(get_string(attributes, "schema"), "qwen3-parity-golden/1");
+    qp_json_free(json);
+    qp_golden_close(golden);
+}
+END_TEST
+
+START_TEST(test_environment_is_known)
+{
+    const qp_environment environment = qp_environment_read();
+    ck_assert_ptr_nonnull(environment.program_version);
+    ck_assert_ptr_nonnull(environment.compiler);
+    ck_assert_str_ne(environment.os, "");
+    ck_assert_str_ne(environment.cpu, "");
+    ck_assert_int_ge(environment.threads, 1);
+    ck_assert_uint_eq(strlen(environment.time), strlen("2025-01-31T12:00:00Z"));
+}
+END_TEST
+
+Suite *reports_suite(void)
+{
+    Suite *suite = suite_create("reports");
+    TCase *terminal = tcase_create("terminal");
+    tcase_add_checked_fixture(terminal, setup, teardown);
+    tcase_add_test(terminal, test_terminal_has_one_line_a_boundary);
+    tcase_add_test(terminal, test_terminal_fits_120_columns_and_is_ascii);
+    tcase_add_test(terminal, test_terminal_shows_what_did_not_pass_and_where);
+    tcase_add_test(terminal, test_terminal_lists_at_most_20_rows_that_did_not_pass);
+    tcase_add_test(terminal, test_terminal_every_row_has_its_own_line);
+    tcase_add_test(terminal, test_terminal_colours_only_if_asked);
+    tcase_add_test(terminal, test_terminal_not_compared_and_filters_are_said);
+    tcase_add_test(terminal, test_terminal_nothing_compared_does_not_look_like_success);
+    tcase_add_test(terminal, test_terminal_success_says_pass);
+    suite_add_tcase(suite, terminal);
+
+    TCase *json = tcase_create("json");
+    tcase_add_checked_fixture(json, setup, teardown);
+    tcase_add_test(json, test_json_holds_the_report);
+    tcase_add_test(json, test_json_overwrites_whole_and_leaves_nothing_beside);
+    tcase_add_test(json, test_json_that_cannot_be_written_is_io);
+    suite_add_tcase(suite, json);
+
+    TCase *golden = tcase_create("golden");
+    tcase_add_checked_fixture(golden, setup, teardown);
+    tcase_add_test(golden, test_reports_name_the_golden);
+    tcase_add_test(golden, test_environment_is_known);
+    suite_add_tcase(suite, golden);
+    return suite;
+}
+
+int main(void) { return qp_check_main(reports_suite()); }
