@@ -1,8 +1,10 @@
 #include "golden_model.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "../kernels/numerics/lane_fma.h"
 #include "../model/json.h"
 
 static const char *attribute(const qp_golden *golden, const char *name)
@@ -58,32 +60,81 @@ qp_status qp_golden_require_model(const qp_golden *golden, const qp_model *model
     return require_weights(golden, model);
 }
 
-qp_status qp_golden_splits(const qp_golden *golden, qp_split **splits, int *count)
+/* Reads one entry of a table into a place of its array; *kept tells whether it says anything. */
+typedef qp_status (*read_entry)(qp_json_node entry, void *place, bool *kept);
+
+static qp_status read_split(qp_json_node entry, void *place, bool *kept)
 {
-    const char *text = attribute(golden, "split_k");
+    qp_split *split = place;
+    int64_t parts = 0;
+    QP_TRY(qp_json_get_int64(entry, "m", &split->m));
+    QP_TRY(qp_json_get_int64(entry, "n", &split->n));
+    QP_TRY(qp_json_get_int64(entry, "k", &split->k));
+    QP_TRY(qp_json_get_int64_or(entry, "parts", 1, &parts)); /* null: no division explains what was seen */
+    if (parts < 1 || parts > 1024) return qp_fail(QP_FORMAT, "the golden's split_k has a shape of %lld parts", (long long)parts);
+    split->parts = (int)parts;
+    *kept = true;
+    return QP_OK;
+}
+
+static qp_status read_order(qp_json_node entry, void *place, bool *kept)
+{
+    qp_order *order = place;
+    const char *product = NULL;
+    int64_t lanes = 0, run = 0;
+    QP_TRY(qp_json_get_string(entry, "product", &product));
+    QP_TRY(qp_json_get_int64(entry, "t", &order->tokens));
+    QP_TRY(qp_json_get_int64(entry, "s", &order->keys));
+    QP_TRY(qp_json_get_int64_or(entry, "lanes", -1, &lanes)); /* null or missing: the order was not found */
+    QP_TRY(qp_json_get_int64_or(entry, "run", -1, &run));
+    order->product = qp_operation_find(product);
+    if (!order->product || (strcmp(product, "scores") != 0 && strcmp(product, "context") != 0))
+        return qp_fail(QP_FORMAT, "the golden's attention_products names a product '%s'", product);
+    *kept = lanes >= 0;
+    if (*kept && (lanes > INT32_MAX || run < 0 || run > INT32_MAX || !qp_lane_order_is_known((int)lanes, (int)run)))
+        return qp_fail(QP_FORMAT, "the golden's attention_products has an order of %lld lanes in runs of %lld",
+                       (long long)lanes, (long long)run);
+    order->lanes = (int)lanes;
+    order->run = (int)run;
+    return QP_OK;
+}
+
+/* Reads the table in the attribute `name` into a new array of entries of `size` bytes. */
+static qp_status read_table(const qp_golden *golden, const char *name, size_t size, read_entry read, void **array, int *count)
+{
+    const char *text = attribute(golden, name);
+    char origin[64];
     qp_json *json = NULL;
-    *splits = NULL;
-    *count = 0;
-    QP_TRY(qp_json_parse(text, (int64_t)strlen(text), "the golden's split_k", &json));
-    const int64_t entries = qp_json_count(qp_json_root(json));
+    (void)snprintf(origin, sizeof origin, "the golden's %s", name);
+    QP_TRY(qp_json_parse(text, (int64_t)strlen(text), origin, &json));
     qp_status status = QP_OK;
-    *splits = malloc((size_t)(entries ? entries : 1) * sizeof **splits);
-    if (!*splits) status = qp_fail(QP_NO_MEMORY, "no memory for %lld split shapes", (long long)entries);
+    *array = calloc((size_t)qp_json_count(qp_json_root(json)) + 1, size);
+    if (!*array) status = qp_fail(QP_NO_MEMORY, "no memory for %s", origin);
     for (qp_json_node n = qp_json_first(qp_json_root(json)); n.item && status == QP_OK; n = qp_json_next(n)) {
-        int64_t m = 0, n_out = 0, k = 0, parts = 0;
-        status = qp_json_get_int64(n, "m", &m);
-        if (status == QP_OK) status = qp_json_get_int64(n, "n", &n_out);
-        if (status == QP_OK) status = qp_json_get_int64(n, "k", &k);
-        if (status == QP_OK) status = qp_json_get_int64_or(n, "parts", 1, &parts); /* null: none was found */
-        if (status == QP_OK && (parts < 1 || parts > 1024))
-            status = qp_fail(QP_FORMAT, "the golden's split_k has a shape of %lld parts", (long long)parts);
-        if (status == QP_OK) (*splits)[(*count)++] = (qp_split){ m, n_out, k, (int)parts };
+        bool kept = false;
+        status = read(n, (char *)*array + (size_t)*count * size, &kept);
+        *count += kept;
     }
     qp_json_free(json);
-    if (status != QP_OK) {
-        free(*splits);
-        *splits = NULL;
-        *count = 0;
-    }
     return status;
+}
+
+qp_status qp_golden_choices(const qp_golden *golden, qp_cublas_choices *choices)
+{
+    void *splits = NULL, *orders = NULL;
+    memset(choices, 0, sizeof *choices);
+    qp_status status = read_table(golden, "split_k", sizeof(qp_split), read_split, &splits, &choices->split_count);
+    if (status == QP_OK)
+        status = read_table(golden, "attention_products", sizeof(qp_order), read_order, &orders, &choices->order_count);
+    choices->splits = splits;
+    choices->orders = orders;
+    if (status != QP_OK) qp_cublas_choices_close(choices);
+    return status;
+}
+
+void qp_cublas_choices_close(qp_cublas_choices *choices)
+{
+    free(choices->splits);
+    free(choices->orders);
+    memset(choices, 0, sizeof *choices);
 }

@@ -11,7 +11,9 @@
  * Reads every weight once. */
 QP_MUST_USE qp_status qp_golden_require_model(const qp_golden *golden, const qp_model *model);
 
-/* The parts of each split K. *splits belongs to the caller, who frees it; NULL if there are none. */
-QP_MUST_USE qp_status qp_golden_splits(const qp_golden *golden, qp_split **splits, int *count);
+/* What cuBLAS chose when the golden was captured. A shape for which the capture found no explanation is left to what is
+ * usual. On failure *choices is all zero, which qp_cublas_choices_close accepts. */
+QP_MUST_USE qp_status qp_golden_choices(const qp_golden *golden, qp_cublas_choices *choices);
+void qp_cublas_choices_close(qp_cublas_choices *choices);
 
 #endif

@@ -29,8 +29,7 @@ typedef struct verifier {
     const qp_model *model;
     const qp_golden *golden;
     const qp_verify_options *options;
-    qp_split *splits;
-    int split_count;
+    qp_cublas_choices choices;
 
     /* Three executions of the same plan. */
     qp_store captured; /* the golden's own tensors */
@@ -330,8 +329,7 @@ static qp_status verify_phase(verifier *v, const qp_golden_phase *phase)
 {
     qp_plan plan = { 0 };
     tensor_state *state = NULL;
-    const qp_plan_options options = { .tokens = phase->tokens, .capacity = v->ours.capacity, .splits = v->splits,
-                                      .split_count = v->split_count };
+    const qp_plan_options options = { .tokens = phase->tokens, .capacity = v->ours.capacity, .choices = &v->choices };
     qp_status status = qp_plan_open(v->model, options, &plan);
     if (status != QP_OK) goto done;
     state = calloc((size_t)plan.tensor_count, sizeof *state);
@@ -388,7 +386,7 @@ static qp_status open_verifier(verifier *v)
 {
     int64_t capacity = 0;
     QP_TRY(require_fitting_phases(v, &capacity));
-    QP_TRY(qp_golden_splits(v->golden, &v->splits, &v->split_count));
+    QP_TRY(qp_golden_choices(v->golden, &v->choices));
     QP_TRY(qp_store_open(v->model, capacity, QP_PRECISION_CONTRACT, &v->captured));
     QP_TRY(qp_store_open(v->model, capacity, QP_PRECISION_CONTRACT, &v->ours));
     QP_TRY(qp_store_open(v->model, capacity, QP_PRECISION_ORACLE, &v->oracle));
@@ -407,7 +405,7 @@ static void close_verifier(verifier *v)
     qp_store_close(&v->oracle);
     qp_store_close(&v->ours);
     qp_store_close(&v->captured);
-    free(v->splits);
+    qp_cublas_choices_close(&v->choices);
 }
 
 /* For the progress line: every phase has as many nodes as the plan of one token. */

@@ -46,6 +46,8 @@ typedef struct qp_params {
     float scale;  /* scores */
     double theta; /* rotary_embedding */
     int parts;    /* linear: parts of a split K, 0 means 1 */
+    int lanes;    /* scores, context: lanes of the summation, 0 means the tensor core */
+    int run;      /* the same: neighbouring summands that a lane takes at once */
 } qp_params;
 
 /* One execution of an operation: everything it reads and writes. Pointers are borrowed. */

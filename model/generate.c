@@ -67,8 +67,11 @@ qp_status qp_generate(const qp_model *model, const qp_tokenizer *tokenizer, cons
     if (status == QP_OK) status = qp_sampler_open(options->sampling, config->vocab_size, &sampler);
     if (status == QP_OK) status = qp_store_open(model, capacity, QP_PRECISION_CONTRACT, &store);
     if (status == QP_OK)
-        status = qp_plan_open(model, (qp_plan_options){ count, capacity, true, NULL, 0 }, &prompt);
-    if (status == QP_OK) status = qp_plan_open(model, (qp_plan_options){ 1, capacity, true, NULL, 0 }, &decode);
+        status = qp_plan_open(model, (qp_plan_options){ .tokens = count, .capacity = capacity, .last_logits_only = true },
+                              &prompt);
+    if (status == QP_OK)
+        status = qp_plan_open(model, (qp_plan_options){ .tokens = 1, .capacity = capacity, .last_logits_only = true },
+                              &decode);
     if (status != QP_OK) goto done;
 
     double start = seconds_now();

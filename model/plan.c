@@ -164,12 +164,32 @@ static int add_norm(builder *b, const char *name, int x, shape s)
     return y;
 }
 
-static int parts_of(const qp_plan_options *options, int64_t m, int64_t n, int64_t k)
+static int parts_of(const qp_cublas_choices *choices, int64_t m, int64_t n, int64_t k)
 {
-    for (int i = 0; i < options->split_count; i++)
-        if (options->splits[i].m == m && options->splits[i].n == n && options->splits[i].k == k)
-            return options->splits[i].parts;
+    for (int i = 0; choices && i < choices->split_count; i++)
+        if (choices->splits[i].m == m && choices->splits[i].n == n && choices->splits[i].k == k)
+            return choices->splits[i].parts;
     return 1;
+}
+
+/* Without a golden to tell: the tensor core, but for one query and a number of keys that is not a multiple of 8 what
+ * cuBLAS 13.1 took on an H200 with 4 heads and up to 300 keys. */
+static qp_order usual_order(const qp_operation *product, int64_t tokens, int64_t keys)
+{
+    qp_order order = { .product = product, .tokens = tokens, .keys = keys };
+    if (tokens > 1 || keys % 8 == 0) return order;
+    order.lanes = product == &qp_scores_operation ? 16 : 32;
+    order.run = product == &qp_scores_operation ? 8 : 4;
+    return order;
+}
+
+static qp_order order_of(const qp_cublas_choices *choices, const qp_operation *product, int64_t tokens, int64_t keys)
+{
+    for (int i = 0; choices && i < choices->order_count; i++) {
+        const qp_order *order = &choices->orders[i];
+        if (order->product == product && order->tokens == tokens && order->keys == keys) return *order;
+    }
+    return usual_order(product, tokens, keys);
 }
 
 static void add_linear_node(builder *b, const char *name, int x, int64_t skip, int weight, int y, int64_t m, int64_t n,
@@ -183,7 +203,7 @@ static void add_linear_node(builder *b, const char *name, int x, int64_t skip, i
     node->extent[QP_LINEAR_M] = m;
     node->extent[QP_LINEAR_N] = n;
     node->extent[QP_LINEAR_K] = k;
-    node->params.parts = parts_of(&b->plan->options, m, n, k);
+    node->params.parts = parts_of(b->plan->options.choices, m, n, k);
 }
 
 /* cache: the cache that takes the output, or -1. */
@@ -451,8 +471,14 @@ qp_status qp_plan_set_past(qp_plan *plan, int64_t past)
     plan->past = past;
     for (int t = 0; t < plan->tensor_count; t++)
         if (plan->tensors[t].keys_axis >= 0) plan->tensors[t].dim[plan->tensors[t].keys_axis] = keys;
-    for (int n = 0; n < plan->node_count; n++)
-        if (plan->nodes[n].keys_extent >= 0) plan->nodes[n].extent[plan->nodes[n].keys_extent] = keys;
+    for (int n = 0; n < plan->node_count; n++) {
+        qp_plan_node *node = &plan->nodes[n];
+        if (node->keys_extent >= 0) node->extent[node->keys_extent] = keys;
+        if (node->operation != &qp_scores_operation && node->operation != &qp_context_operation) continue;
+        const qp_order order = order_of(plan->options.choices, node->operation, plan->options.tokens, keys);
+        node->params.lanes = order.lanes;
+        node->params.run = order.run;
+    }
     return QP_OK;
 }
 

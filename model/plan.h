@@ -51,18 +51,30 @@ typedef struct qp_plan_node {
     qp_params params;
 } qp_plan_node;
 
-/* The parts into which cuBLAS splits K, for the shapes where it does. Comes with the golden. */
+/* What cuBLAS chose on the card of a golden, by shape. It decides the order of sums, so it comes with the golden. */
 typedef struct qp_split {
     int64_t m, n, k;
-    int parts;
+    int parts; /* of K */
 } qp_split;
+
+typedef struct qp_order {
+    const qp_operation *product; /* scores or context */
+    int64_t tokens, keys;
+    int lanes, run; /* 0, 0: the tensor core */
+} qp_order;
+
+typedef struct qp_cublas_choices {
+    qp_split *splits; /* a shape that is not here is not split */
+    int split_count;
+    qp_order *orders; /* what is not here has the order that is usual for its shape (plan.c) */
+    int order_count;
+} qp_cublas_choices;
 
 typedef struct qp_plan_options {
     int64_t tokens;        /* T: rows of this pass, at least 1 */
     int64_t capacity;      /* the most keys that the cache will hold, at least T */
     bool last_logits_only; /* lm_head on the last position alone, as generate() does; otherwise on all */
-    const qp_split *splits; /* may be NULL */
-    int split_count;
+    const qp_cublas_choices *choices; /* borrowed; NULL: what is usual */
 } qp_plan_options;
 
 typedef struct qp_plan {
@@ -86,7 +98,7 @@ typedef struct qp_plan {
 QP_MUST_USE qp_status qp_plan_open(const qp_model *model, qp_plan_options options, qp_plan *plan);
 void qp_plan_close(qp_plan *plan);
 
-/* Sets the keys that the cache holds already; changes the dims and extents that count keys.
+/* Sets the keys that the cache holds already; changes the dims, extents and orders that depend on the number of keys.
  * QP_INVALID if past + tokens exceeds the capacity. */
 QP_MUST_USE qp_status qp_plan_set_past(qp_plan *plan, int64_t past);
 

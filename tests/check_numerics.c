@@ -7,6 +7,7 @@
 
 #include "../kernels/numerics/bf16.h"
 #include "../kernels/numerics/block_fma.h"
+#include "../kernels/numerics/lane_fma.h"
 #include "../kernels/numerics/reduce.h"
 #include "../kernels/numerics/special.h"
 #include "check_main.h"
@@ -318,6 +319,26 @@ START_TEST(test_mean_depends_on_the_rows_as_documented)
 }
 END_TEST
 
+/* The same method that read the order off the card: of two that cancel, what lies between them is lost. */
+START_TEST(test_lanes_add_in_the_documented_order)
+{
+    enum { K = 48 };
+    qp_bf16 a[K], one[K];
+    for (int i = 0; i < K; i++) a[i] = one[i] = qp_bf16_from_f32(1.0f);
+    a[0] = qp_bf16_from_f32(0x1p30f);
+    a[3] = qp_bf16_from_f32(-0x1p30f); /* the run of elements 0 to 3: two ones lost */
+    ck_assert_float_eq(qp_lane_fma(a, one, 1, K, 8, 4), 44.0f);
+    a[3] = one[3];
+    a[32] = qp_bf16_from_f32(-0x1p30f); /* lane 0 of 8 again, after its first run: three lost */
+    ck_assert_float_eq(qp_lane_fma(a, one, 1, K, 8, 4), 43.0f);
+    /* 16 lanes: run 8 is lane 8, and meets lane 0 in the first fold, with three ones of its own behind the pair: six lost. */
+    ck_assert_float_eq(qp_lane_fma(a, one, 1, K, 16, 4), 40.0f);
+    ck_assert(qp_lane_order_is_known(0, 0) && qp_lane_order_is_known(32, 4) && qp_lane_order_is_known(8, 33));
+    ck_assert(!qp_lane_order_is_known(3, 4) && !qp_lane_order_is_known(64, 4) && !qp_lane_order_is_known(8, 0));
+    ck_assert(!qp_lane_order_is_known(0, 4) && !qp_lane_order_is_known(-8, 4));
+}
+END_TEST
+
 START_TEST(test_mean_refuses_shapes_whose_order_is_unknown)
 {
     ck_assert(!qp_mean_is_known(16, 1));
@@ -372,6 +393,7 @@ static Suite *numerics_suite(void)
     TCase *sums = tcase_create("sums");
     tcase_add_test(sums, test_sums_take_every_element_once);
     tcase_add_test(sums, test_mean_depends_on_the_rows_as_documented);
+    tcase_add_test(sums, test_lanes_add_in_the_documented_order);
     tcase_add_test(sums, test_mean_refuses_shapes_whose_order_is_unknown);
     suite_add_tcase(suite, sums);
     TCase *special = tcase_create("special");

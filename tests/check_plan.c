@@ -123,14 +123,27 @@ START_TEST(test_plan_refuses_more_than_its_capacity)
 }
 END_TEST
 
-START_TEST(test_splits_reach_the_shapes_they_name)
+START_TEST(test_choices_of_cublas_reach_the_shapes_they_name)
 {
-    const qp_split splits[] = { { 3, 256, 768, 2 }, { 1, 512, 256, 4 } };
+    qp_split splits[] = { { 1, 256, 768, 2 }, { 3, 512, 256, 4 } };
+    qp_order orders[] = { { qp_operation_find("scores"), 1, 33, 32, 4 }, { qp_operation_find("context"), 1, 34, 0, 0 } };
+    const qp_cublas_choices choices = { splits, 2, orders, 2 };
+    const struct {
+        int64_t past;
+        int scores_lanes, context_lanes;
+    } wanted[] = { { 32, 32, 32 }, { 33, 16, 0 }, { 39, 0, 0 } }; /* 40 keys: the tensor core */
     qp_plan plan;
-    ck_assert_int_eq(qp_plan_open(&model, (qp_plan_options){ .tokens = 3, .capacity = 3, .splits = splits, .split_count = 2 }, &plan), QP_OK);
-    for (int n = 0; n < plan.node_count; n++)
-        if (!strcmp(plan.nodes[n].operation->name, "linear"))
-            ck_assert_int_eq(plan.nodes[n].params.parts, strstr(plan.nodes[n].name, "down_proj") ? 2 : 1);
+    ck_assert_int_eq(qp_plan_open(&model, (qp_plan_options){ .tokens = 1, .capacity = 50, .choices = &choices }, &plan), QP_OK);
+    for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++) {
+        ck_assert_int_eq(qp_plan_set_past(&plan, wanted[i].past), QP_OK);
+        for (int n = 0; n < plan.node_count; n++) {
+            const qp_plan_node *node = &plan.nodes[n];
+            if (!strcmp(node->operation->name, "linear"))
+                ck_assert_int_eq(node->params.parts, strstr(node->name, "down_proj") ? 2 : 1);
+            if (!strcmp(node->operation->name, "scores")) ck_assert_int_eq(node->params.lanes, wanted[i].scores_lanes);
+            if (!strcmp(node->operation->name, "context")) ck_assert_int_eq(node->params.lanes, wanted[i].context_lanes);
+        }
+    }
     qp_plan_close(&plan);
 }
 END_TEST
@@ -266,7 +279,7 @@ static Suite *plan_suite(void)
     tcase_add_test(plan, test_buffers_of_living_tensors_are_distinct);
     tcase_add_test(plan, test_operands_have_the_shapes_of_their_tensors);
     tcase_add_test(plan, test_plan_refuses_more_than_its_capacity);
-    tcase_add_test(plan, test_splits_reach_the_shapes_they_name);
+    tcase_add_test(plan, test_choices_of_cublas_reach_the_shapes_they_name);
     tcase_add_test(plan, test_selection_refuses_unknown_words_and_names_the_known);
     suite_add_tcase(suite, plan);
     TCase *run = tcase_create("run");

@@ -4,17 +4,18 @@
  * Source: transformers 5.17, modeling_qwen3.py, eager_attention_forward (the second matmul and the transpose).
  * Order:
  *   O1  the keys are summed by the tensor core in ascending blocks of 16 (numerics/block_fma.h), the masked ones
- *       included, whose probability is zero, but
- *   O2  with one query (T = 1) and S not a multiple of 8, by 32 lanes in runs of 4 (numerics/lane_fma.h).
+ *       included, whose probability is zero, or
+ *   O2  where cuBLAS chose a kernel without, by `lanes` lanes in runs of `run` (numerics/lane_fma.h). The choice depends
+ *       on the numbers of queries, heads and keys, and comes with the golden.
  * Rounding points:
  *   R1  the sum is rounded to bf16.
- * Not yet exact: cuBLAS chooses among such kernels by the number of heads and of keys. O2 is what it chose for 4 query
- * heads and up to 300 keys, and for 16 and up to 257; with more heads or keys it also takes kernels with other lanes
- * (golden/README.md). Two f32 sums of the same products in different orders differ in their last bits, so R1 changes
- * for the few elements near a tie, by 1 ulp, but by any number of ulp where the sum nearly cancels.
+ * Not yet exact: some of cuBLAS's kernels for one query sum in an order that is neither O1 nor O2; the golden then holds
+ * no order, and the usual one is used. Two f32 sums of the same products in different orders differ in their last bits, so R1
+ * changes for the few elements near a tie, by 1 ulp, but by any number of ulp where the sum nearly cancels.
  * Bound: 2 of 1,000 elements.
  * Preconditions:
- *   P1  Hq is a multiple of Hkv. */
+ *   P1  Hq is a multiple of Hkv.
+ *   P2  (lanes, run) is an order that is known: qp_lane_order_is_known. */
 #ifndef QP_CONTEXT_H
 #define QP_CONTEXT_H
 
@@ -33,6 +34,7 @@ typedef struct qp_context_args {
     const qp_bf16 *values; /* in  [S, Hkv, D], bf16, the cache */
     qp_bf16 *y;            /* out [T, Hq, D], bf16            */
     int64_t tokens, keys_count, query_heads, value_heads, d;
+    int lanes, run;
 } qp_context_args;
 
 extern const qp_operation qp_context_operation;

@@ -1,3 +1,4 @@
+#include "../numerics/lane_fma.h"
 #include "context.h"
 
 qp_context_args qp_context_bind(const qp_call *call)
@@ -11,14 +12,17 @@ qp_context_args qp_context_bind(const qp_call *call)
         .query_heads = call->extent[QP_CONTEXT_HQ],
         .value_heads = call->extent[QP_CONTEXT_HKV],
         .d = call->extent[QP_CONTEXT_D],
+        .lanes = call->params.lanes,
+        .run = call->params.run,
     };
 }
 
 static const char *precondition(const qp_call *call)
 {
-    return call->extent[QP_CONTEXT_HQ] % call->extent[QP_CONTEXT_HKV]
-               ? "the query heads are not a multiple of the value heads"
-               : NULL; /* P1 */
+    const qp_context_args a = qp_context_bind(call);
+    if (a.query_heads % a.value_heads) return "the query heads are not a multiple of the value heads"; /* P1 */
+    if (!qp_lane_order_is_known(a.lanes, a.run)) return "the order of summation is not known";           /* P2 */
+    return NULL;
 }
 
 static uint64_t flops(const qp_call *call)
@@ -29,6 +33,7 @@ static uint64_t flops(const qp_call *call)
 
 static const qp_case cases[] = {
     { .name = "decode_200", .extent = { 1, 200, 16, 8, 128 } },
+    { .name = "decode_255_lanes", .extent = { 1, 255, 4, 2, 128 }, .params = { .lanes = 32, .run = 4 } },
     { .name = "prefill_33", .extent = { 33, 33, 16, 8, 128 } },
     { .name = "wide", .extent = { 3, 7, 3, 1, 40 }, .fill = QP_FILL_WIDE },
     { .name = "one_element", .extent = { 1, 1, 1, 1, 1 } },
@@ -42,7 +47,7 @@ const qp_operation qp_context_operation = {
     .in = { { "probs", QP_BF16, QP_ACTIVATION, 3, { QP_CONTEXT_HQ, QP_CONTEXT_T, QP_CONTEXT_S } },
             { "values", QP_BF16, QP_ACTIVATION, 3, { QP_CONTEXT_S, QP_CONTEXT_HKV, QP_CONTEXT_D } } },
     .out = { { "y", QP_BF16, QP_ACTIVATION, 3, { QP_CONTEXT_T, QP_CONTEXT_HQ, QP_CONTEXT_D } } },
-    .bound = { QP_ANY_ULP, 2e-3, 2.0, "for one query cuBLAS has kernels whose order is not known for every number of heads and keys" },
+    .bound = { QP_ANY_ULP, 2e-3, 2.0, "for one query cuBLAS has kernels whose order is not established" },
     .precondition = precondition,
     .oracle = qp_context_oracle,
     .flops = flops,

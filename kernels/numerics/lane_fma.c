@@ -15,3 +15,9 @@ float qp_lane_fma(const qp_bf16 *a, const qp_bf16 *b, int64_t b_stride, int64_t 
         for (int l = 0; l < offset; l++) sum[l] += sum[l + offset]; /* L3 */
     return sum[0];
 }
+
+bool qp_lane_order_is_known(int lanes, int run)
+{
+    if (lanes == 0) return run == 0;
+    return lanes > 0 && lanes <= QP_MAX_LANES && (lanes & (lanes - 1)) == 0 && run > 0;
+}

@@ -4,18 +4,20 @@
  *
  * Source: transformers 5.17, modeling_qwen3.py, eager_attention_forward; masking_utils.py for the mask.
  * Order:
- *   O1  the product over D is summed by the tensor core (numerics/block_fma.h), but
- *   O2  with one query (T = 1) and S not a multiple of 8, by 16 lanes in runs of 8 (numerics/lane_fma.h).
+ *   O1  the product over D is summed by the tensor core (numerics/block_fma.h), or
+ *   O2  where cuBLAS chose a kernel without, by `lanes` lanes in runs of `run` (numerics/lane_fma.h). The choice depends
+ *       on the numbers of queries, heads and keys, and comes with the golden.
  * Rounding points:
  *   R1  the product is rounded to bf16.
  *   R2  times scale (the f32 of D^-0.5), rounded to bf16.
  *   R3  plus mask, rounded to bf16. A mask of 0 still turns -0 into +0.
- * Not yet exact: cuBLAS chooses among such kernels by the number of heads and of keys. O2 is what it chose for 4 query
- * heads and up to 700 keys; with more heads or keys it also takes 32 lanes in runs of 4 and other kernels (golden/README.md).
- * Two f32 sums of the same products in different orders differ in their last bits, so R1 changes for the few elements
- * near a tie, by 1 ulp, but by any number of ulp where the sum nearly cancels. Bound: 2 of 1,000 elements.
+ * Not yet exact: some of cuBLAS's kernels for one query sum in an order that is neither O1 nor O2; the golden then holds
+ * no order, and the usual one is used. Two f32 sums of the same products in different orders differ in their last bits, so R1
+ * changes for the few elements near a tie, by 1 ulp, but by any number of ulp where the sum nearly cancels.
+ * Bound: 2 of 1,000 elements.
  * Preconditions:
- *   P1  S >= T.  P2  Hq is a multiple of Hkv. */
+ *   P1  S >= T.  P2  Hq is a multiple of Hkv.
+ *   P3  (lanes, run) is an order that is known: qp_lane_order_is_known. */
 #ifndef QP_SCORES_H
 #define QP_SCORES_H
 
@@ -35,6 +37,7 @@ typedef struct qp_scores_args {
     qp_bf16 *y;          /* out [Hq, T, S], bf16                        */
     int64_t tokens, keys_count, query_heads, key_heads, d;
     float scale;
+    int lanes, run;
 } qp_scores_args;
 
 /* The mask of a key behind the query: the least finite bf16, as torch.finfo(torch.bfloat16).min. */
