@@ -79,7 +79,7 @@ typedef struct qp_cost {
 typedef enum qp_fill {
     QP_FILL_NORMAL, /* standard normal values */
     QP_FILL_WIDE,   /* either sign, exponents spread over 2^-20 .. 2^20 */
-    QP_FILL_EDGES   /* zeros of both signs, subnormals, ones, large values, a few random ones */
+    QP_FILL_EDGES   /* zeros of both signs, subnormals, ones and a few others */
 } qp_fill;
 
 /* A shape to test and time the operation with, apart from any model. */

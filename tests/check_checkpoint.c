@@ -7,6 +7,7 @@
 #include "../model/checkpoint.h"
 #include "check_files.h"
 #include "check_main.h"
+#include "check_random.h"
 
 Suite *checkpoint_suite(void);
 
@@ -521,7 +522,7 @@ END_TEST
 
 START_TEST(test_checkpoint_damaged_files_never_crash)
 {
-    const uint64_t seed = files_seed(20260102);
+    const uint64_t seed = check_seed(20260102);
     uint64_t state = seed;
     named_shape list[64];
     size_t size;
@@ -536,14 +537,14 @@ START_TEST(test_checkpoint_damaged_files_never_crash)
     for (const double end = files_seconds() + 2.0; files_seconds() < end; runs++) {
         qp_checkpoint *c;
         memcpy(bad, good, size);
-        const int changes = 1 + (int)(files_random(&state) % 4);
+        const int changes = 1 + (int)(check_random(&state) % 4);
         for (int i = 0; i < changes; i++) {
-            const size_t at = (size_t)(files_random(&state) % header_end);
+            const size_t at = (size_t)(check_random(&state) % header_end);
             static const char likely[] = "0123456789-,.:\"{}[]eE \\u";
-            bad[at] = files_random(&state) % 2 == 0 ? likely[files_random(&state) % (sizeof likely - 1)]
-                                                    : (char)(files_random(&state) & 0xFF);
+            bad[at] = check_random(&state) % 2 == 0 ? likely[check_random(&state) % (sizeof likely - 1)]
+                                                    : (char)(check_random(&state) & 0xFF);
         }
-        const size_t kept = files_random(&state) % 8 == 0 ? (size_t)(files_random(&state) % size) : size;
+        const size_t kept = check_random(&state) % 8 == 0 ? (size_t)(check_random(&state) % size) : size;
         files_write("model.safetensors", bad, kept);
         if (qp_checkpoint_open(files_dir, &c) != QP_OK) {
             ck_assert_msg(qp_last_error()[0] != '\0', "no sentence (QP_SEED=%" PRIu64 ", run %" PRId64 ")", seed, runs);

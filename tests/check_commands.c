@@ -12,14 +12,15 @@
 #define MODEL QP_SOURCE_DIR "/golden/qwen3-tiny"
 #define GOLDEN QP_SOURCE_DIR "/golden/qwen3-tiny.h5"
 
-static char out[1 << 16], err[1 << 16];
+static char out[1 << 18], err[1 << 18];
 
 static void slurp(const char *name, char *text, size_t size)
 {
-    FILE *file = fopen(files_path(name), "rb");
-    ck_assert_ptr_nonnull(file);
-    text[fread(text, 1, size - 1, file)] = '\0';
-    fclose(file);
+    size_t bytes = 0;
+    char *const all = files_read(files_path(name), &bytes);
+    ck_assert_uint_lt(bytes, size);
+    memcpy(text, all, bytes + 1);
+    free(all);
 }
 
 /* Runs the program with arguments as a shell would read them; returns its exit code, or 1000 and more for a signal. */
@@ -138,19 +139,13 @@ static void copy_model(void)
 
 static void replace_in(const char *name, const char *from, const char *to)
 {
-    static char text[1 << 20];
-    FILE *file = fopen(files_path(name), "rb");
-    ck_assert_ptr_nonnull(file);
-    const size_t length = fread(text, 1, sizeof text - 1, file);
-    fclose(file);
-    text[length] = '\0';
-    char *at = strstr(text, from);
+    char *const text = files_read(files_path(name), NULL), *const at = strstr(text, from);
     ck_assert_msg(at != NULL, "%s holds no '%s'", name, from);
-    file = fopen(files_path(name), "wb");
-    fwrite(text, 1, (size_t)(at - text), file);
-    fputs(to, file);
-    fputs(at + strlen(from), file);
+    FILE *const file = fopen(files_path(name), "wb");
+    ck_assert_ptr_nonnull(file);
+    fprintf(file, "%.*s%s%s", (int)(at - text), text, to, at + strlen(from));
     fclose(file);
+    free(text);
 }
 
 static void assert_model_refused(const char *mentions)

@@ -9,6 +9,7 @@
 #include "../harness/compare.h"
 #include "../kernels/numerics/bf16.h"
 #include "check_main.h"
+#include "check_random.h"
 
 Suite *compare_suite(void);
 
@@ -16,13 +17,7 @@ enum { ZERO = 5, CLASS = QP_ULP_CLASSES - 1 };
 
 static uint64_t random_state = UINT64_C(0x9e3779b97f4a7c15);
 
-static uint64_t random_bits(void) /* splitmix64 */
-{
-    uint64_t z = random_state += UINT64_C(0x9e3779b97f4a7c15);
-    z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
-    z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
-    return z ^ (z >> 31);
-}
+static uint64_t random_bits(void) { return check_random(&random_state); }
 
 static qp_comparison compare_bf16(const uint16_t *want, const uint16_t *got, int64_t n)
 {

@@ -86,22 +86,6 @@ static inline char *files_read(const char *path, size_t *bytes)
     return text;
 }
 
-/* Numbers that look random, from a seed: splitmix64. */
-static inline uint64_t files_random(uint64_t *state)
-{
-    uint64_t z = *state += UINT64_C(0x9E3779B97F4A7C15);
-    z = (z ^ z >> 30) * UINT64_C(0xBF58476D1CE4E5B9);
-    z = (z ^ z >> 27) * UINT64_C(0x94D049BB133111EB);
-    return z ^ z >> 31;
-}
-
-/* QP_SEED of the environment, to replay a failure, or the usual one. */
-static inline uint64_t files_seed(uint64_t usual)
-{
-    const char *const text = getenv("QP_SEED");
-    return text != NULL ? strtoull(text, NULL, 0) : usual;
-}
-
 static inline double files_seconds(void)
 {
     struct timespec now;

@@ -9,6 +9,7 @@
 #include "../model/json.h"
 #include "check_files.h"
 #include "check_main.h"
+#include "check_random.h"
 
 Suite *json_suite(void);
 
@@ -332,13 +333,13 @@ START_TEST(test_json_doubles_read_back_the_same)
 {
     enum { COUNT = 5000 };
     static const double special[] = {0.0, -0.0, DBL_MIN, DBL_MAX, -DBL_MAX, DBL_TRUE_MIN, DBL_EPSILON, 1.0 / 3.0};
-    uint64_t state = files_seed(20260101);
+    uint64_t state = check_seed(20260101);
     double values[COUNT];
     qp_json_writer *const w = qp_json_writer_open();
     char *text;
     qp_json_open_array(w, NULL);
     for (int i = 0; i < COUNT; i++) {
-        uint64_t bits = files_random(&state);
+        uint64_t bits = check_random(&state);
         memcpy(&values[i], &bits, sizeof bits);
         if (!isfinite(values[i])) values[i] = (double)i + 0.1;
         if (i < (int)(sizeof special / sizeof special[0])) values[i] = special[i];

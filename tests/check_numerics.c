@@ -11,15 +11,12 @@
 #include "../kernels/numerics/reduce.h"
 #include "../kernels/numerics/special.h"
 #include "check_main.h"
+#include "check_random.h"
 
 /* Replayable: every test starts from its own seed. */
 static uint64_t random_state;
 
-static uint32_t random_bits(void)
-{
-    random_state = random_state * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
-    return (uint32_t)(random_state >> 32);
-}
+static uint32_t random_bits(void) { return (uint32_t)check_random(&random_state); }
 
 static float random_uniform(void) { return (float)(random_bits() >> 8) * 0x1p-24f; }
 

@@ -13,6 +13,7 @@
 #include "../model/utf8.h"
 #include "check_files.h"
 #include "check_main.h"
+#include "check_random.h"
 
 Suite *tokenizer_suite(void);
 
@@ -342,7 +343,7 @@ END_TEST
 START_TEST(test_tokenizer_streaming_equals_decoding)
 {
     enum { LENGTH = 40 };
-    const uint64_t seed = files_seed(20260103);
+    const uint64_t seed = check_seed(20260103);
     uint64_t state = seed;
     qp_tokenizer *const t = open_small(NULL, NULL);
     for (int run = 0; run < 3000; run++) {
@@ -355,7 +356,7 @@ START_TEST(test_tokenizer_streaming_equals_decoding)
             /* Mostly bytes of longer characters, so that many fit and many do not. */
             static const unsigned char likely[] = {0xC3, 0xA9, 0xE2, 0x82, 0xAC, 0xF0,
                                                    0x9F, 0x99, 0x82, 0x80, 0xED, 'a'};
-            const uint64_t chance = files_random(&state);
+            const uint64_t chance = check_random(&state);
             ids[i] = chance % 16 == 0 ? 300 + (int64_t)(chance >> 8) % 4 : likely[(chance >> 8) % sizeof likely];
         }
         ck_assert_int_eq(qp_tokenizer_decode(t, ids, LENGTH, skip, &whole, &bytes), QP_OK);
@@ -404,7 +405,7 @@ static int64_t merge_slowly(const int32_t left_of[64], const int32_t right_of[64
 
 START_TEST(test_bpe_equals_the_obvious_way)
 {
-    const uint64_t seed = files_seed(20260104);
+    const uint64_t seed = check_seed(20260104);
     uint64_t state = seed;
     int32_t byte_ids[256];
     for (int b = 0; b < 256; b++) byte_ids[b] = b;
@@ -416,7 +417,7 @@ START_TEST(test_bpe_equals_the_obvious_way)
         for (int r = 0; r < 64; r++) {
             bool again = true;
             while (again) {
-                const uint64_t chance = files_random(&state);
+                const uint64_t chance = check_random(&state);
                 const int range = r + 3;
                 const int a = (int)(chance % (uint64_t)range), b = (int)((chance >> 32) % (uint64_t)range);
                 left_of[r] = a < 3 ? 'a' + a : 256 + a - 3;
@@ -430,8 +431,8 @@ START_TEST(test_bpe_equals_the_obvious_way)
         for (int run = 0; run < 60; run++) {
             char word[200];
             int64_t wanted[200];
-            const size_t length = 1 + (size_t)(files_random(&state) % sizeof word);
-            for (size_t i = 0; i < length; i++) word[i] = (char)('a' + files_random(&state) % 3);
+            const size_t length = 1 + (size_t)(check_random(&state) % sizeof word);
+            for (size_t i = 0; i < length; i++) word[i] = (char)('a' + check_random(&state) % 3);
             for (size_t i = 0; i < length; i++) wanted[i] = word[i];
             const int64_t count = merge_slowly(left_of, right_of, wanted, (int64_t)length);
             qp_bpe_output output = {0};
@@ -803,7 +804,7 @@ END_TEST
 START_TEST(test_tokenizer_damaged_files_never_crash)
 {
     static const char text[] = "hello w\xC3\xA9rld <|a|> 123 \xF0\x9F\x99\x82 e\xCC\x81\n";
-    const uint64_t seed = files_seed(20260105);
+    const uint64_t seed = check_seed(20260105);
     uint64_t state = seed;
     int64_t runs = 0, opened = 0;
     char *const good = strdup(small_file(NULL, NULL));
@@ -814,14 +815,14 @@ START_TEST(test_tokenizer_damaged_files_never_crash)
     for (const double end = files_seconds() + 2.0; files_seconds() < end; runs++) {
         qp_tokenizer *t;
         memcpy(bad, good, size);
-        const int changes = 1 + (int)(files_random(&state) % 4);
+        const int changes = 1 + (int)(check_random(&state) % 4);
         for (int i = 0; i < changes; i++) {
             static const char likely[] = "0123456789-,.:\"{}[]()?+*\\ aslnp";
-            const size_t at = (size_t)(files_random(&state) % size);
-            bad[at] = files_random(&state) % 2 == 0 ? likely[files_random(&state) % (sizeof likely - 1)]
-                                                    : (char)(files_random(&state) & 0xFF);
+            const size_t at = (size_t)(check_random(&state) % size);
+            bad[at] = check_random(&state) % 2 == 0 ? likely[check_random(&state) % (sizeof likely - 1)]
+                                                    : (char)(check_random(&state) & 0xFF);
         }
-        const size_t kept = files_random(&state) % 8 == 0 ? (size_t)(files_random(&state) % size) : size;
+        const size_t kept = check_random(&state) % 8 == 0 ? (size_t)(check_random(&state) % size) : size;
         files_write("tokenizer.json", bad, kept);
         if (qp_tokenizer_open(files_dir, &t) != QP_OK) {
             ck_assert_msg(qp_last_error()[0] != '\0', "no sentence (QP_SEED=%" PRIu64 ", run %" PRId64 ")", seed, runs);
