@@ -2,6 +2,7 @@
 PRESET ?= release
 CMAKE_ARGS ?=
 BUILD := $(if $(filter sanitize,$(PRESET)),build-sanitize,build)
+MAKEFLAGS += --no-print-directory
 JOBS := $(shell nproc 2>/dev/null || echo 2)
 
 .PHONY: verify test build dependencies clean
