@@ -1,6 +1,4 @@
 /* The chat format. The wanted texts are what Qwen3's own template gives for these messages. */
-#define _POSIX_C_SOURCE 200809L
-
 #include <check.h>
 #include <stdlib.h>
 #include <string.h>

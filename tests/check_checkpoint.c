@@ -1,6 +1,4 @@
 /* Safetensors files: good ones, and every way to lie that the parser must see through. */
-#define _POSIX_C_SOURCE 200809L
-
 #include <check.h>
 #include <inttypes.h>
 

@@ -1,6 +1,4 @@
 /* config.json and generation_config.json: what is read, and which models are refused and how. */
-#define _POSIX_C_SOURCE 200809L
-
 #include <check.h>
 
 #include "../model/config.h"

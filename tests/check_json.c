@@ -1,6 +1,4 @@
 /* JSON: what is refused and how it is said, and that what is written reads back the same. */
-#define _POSIX_C_SOURCE 200809L
-
 #include <check.h>
 #include <float.h>
 #include <inttypes.h>

@@ -1,7 +1,5 @@
 /* The tokenizer and its parts: merging against a second, slow implementation, splitting against what the `tokenizers`
  * library gives, normalizing, bad files, bad text, long text. */
-#define _POSIX_C_SOURCE 200809L
-
 #include <check.h>
 #include <inttypes.h>
 
