@@ -77,7 +77,10 @@ void qp_coherence_close(qp_coherence_prompts *prompts)
 }
 
 int qp_coherence_count(const qp_coherence_prompts *prompts) { return prompts->count; }
-const qp_coherence_prompt *qp_coherence_at(const qp_coherence_prompts *prompts, int index) { return &prompts->items[index]; }
+const qp_coherence_prompt *qp_coherence_at(const qp_coherence_prompts *prompts, int index)
+{
+    return &prompts->items[index];
+}
 
 /* ---- Running one. ---- */
 
@@ -128,10 +131,9 @@ static qp_status find_first_token(const qp_tokenizer *tokenizer, const qp_cohere
     memcpy(joined, prompt->prompt, prompt_bytes);
     if (space) joined[prompt_bytes] = ' ';
     memcpy(joined + prompt_bytes + space, prompt->answer, answer_bytes);
-    qp_status status = qp_tokenizer_encode(tokenizer, joined, (int64_t)(prompt_bytes + space + answer_bytes), &joined_ids,
-                                           &joined_count);
-    if (status == QP_OK &&
-        (joined_count <= count || memcmp(joined_ids, ids, (size_t)count * sizeof *ids) != 0))
+    qp_status status = qp_tokenizer_encode(tokenizer, joined, (int64_t)(prompt_bytes + space + answer_bytes),
+                                           &joined_ids, &joined_count);
+    if (status == QP_OK && (joined_count <= count || memcmp(joined_ids, ids, (size_t)count * sizeof *ids) != 0))
         status = qp_fail(QP_FORMAT, "the answer of the coherence prompt '%s' does not begin with a token of its own",
                          prompt->name);
     if (status == QP_OK) *first = joined_ids[count];

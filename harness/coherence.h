@@ -24,11 +24,11 @@ int qp_coherence_count(const qp_coherence_prompts *prompts);
 const qp_coherence_prompt *qp_coherence_at(const qp_coherence_prompts *prompts, int index);
 
 typedef struct qp_coherence_result {
-    bool passed;      /* text_is_right, rank is 1, and margin is at least min_margin */
-    char text[256];   /* the greedy text up to the end token, a full stop or a line break, trimmed (cut if longer) */
+    bool passed;    /* text_is_right, rank is 1, and margin is at least min_margin */
+    char text[256]; /* the greedy text up to the end token, a full stop or a line break, trimmed (cut if longer) */
     bool text_is_right;
-    int64_t rank;     /* of the answer's first token among the logits after the prompt; 1 is best */
-    double margin;    /* its logit less the best other one */
+    int64_t rank;  /* of the answer's first token among the logits after the prompt; 1 is best */
+    double margin; /* its logit less the best other one */
     double seconds;
 } qp_coherence_result;
 

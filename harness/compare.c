@@ -161,7 +161,7 @@ static uint64_t select_distance(qp_dtype dtype, const void *want, const void *go
     while (shift + DIGIT_BITS < 64 && max_distance >> (shift + DIGIT_BITS)) shift += DIGIT_BITS;
     uint64_t prefix = 0; /* the digits above `shift` that are settled */
     for (;;) {
-        int64_t count[DIGITS] = {0};
+        int64_t count[DIGITS] = { 0 };
         for (int64_t i = 0; i < n; i++) {
             uint64_t distance;
             if (!pair_distance(dtype, want, got, i, &distance)) continue;
@@ -217,7 +217,7 @@ qp_comparison qp_compare(qp_dtype dtype, const void *want, const void *got, int6
 
 qp_error qp_error_of(qp_dtype a_dtype, const void *a, qp_dtype b_dtype, const void *b, int64_t n)
 {
-    qp_error error = {0.0, 0.0, 0};
+    qp_error error = { 0.0, 0.0, 0 };
     double squares = 0.0;
     for (int64_t i = 0; i < n; i++) {
         const double x = qp_element(a_dtype, a, i), y = qp_element(b_dtype, b, i);

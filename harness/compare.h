@@ -25,7 +25,7 @@ typedef struct qp_comparison {
     double max_ulp;           /* over pairs of finite elements; exact up to 2^53 */
     double p99_ulp;           /* the least distance that 99 % of the finite pairs do not exceed */
     int64_t histogram[QP_ULP_CLASSES];
-    int64_t worst;            /* index of the worst element; -1 if nothing differs. A NaN or an infinity out of place
+    int64_t worst; /* index of the worst element; -1 if nothing differs. A NaN or an infinity out of place
                                  is worse than any distance, +0 against -0 counts as 1 ulp; the first of equals */
     double worst_want, worst_got;
 } qp_comparison;
@@ -40,8 +40,8 @@ qp_comparison qp_compare(qp_dtype dtype, const void *want, const void *got, int6
  * that are not left out. */
 typedef struct qp_error {
     double max_abs;
-    double rms;         /* root of the mean of the squares; 0 if every pair was left out */
-    int64_t nonfinite;  /* pairs left out because one of the two is not finite; two equal infinities are no error */
+    double rms;        /* root of the mean of the squares; 0 if every pair was left out */
+    int64_t nonfinite; /* pairs left out because one of the two is not finite; two equal infinities are no error */
 } qp_error;
 
 qp_error qp_error_of(qp_dtype a_dtype, const void *a, qp_dtype b_dtype, const void *b, int64_t n);

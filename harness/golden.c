@@ -16,11 +16,7 @@
 #define CAPTURE_ANEW "capture it anew with golden/capture.py"
 
 /* Above these a file lies or was made for something else, and reading on would only cost memory. */
-enum {
-    MAX_TOKENS = 1 << 24,
-    MAX_TEXT_BYTES = 1 << 26,
-    MAX_CHUNK_BYTES = 1 << 30
-};
+enum { MAX_TOKENS = 1 << 24, MAX_TEXT_BYTES = 1 << 26, MAX_CHUNK_BYTES = 1 << 30 };
 
 static const char schema[] = "qwen3-parity-golden/1";
 static const char weights_dataset[] = "weights_sha256";
@@ -33,8 +29,8 @@ typedef struct string_list {
 /* What a phase owns; qp_golden_phase only borrows from here. */
 typedef struct phase {
     qp_golden_phase view;
-    char *name, *path;      /* owned */
-    int64_t *ids;           /* owned */
+    char *name, *path; /* owned */
+    int64_t *ids;      /* owned */
     string_list boundaries;
 } phase;
 
@@ -44,7 +40,7 @@ typedef struct prompt {
 
 struct qp_golden {
     hid_t file;
-    char *path, *weights; /* owned */
+    char *path, *weights;      /* owned */
     string_list names, values; /* of the file's attributes, in the same order */
     prompt *prompts;
     int prompt_count, prompt_capacity;
@@ -90,10 +86,7 @@ static void free_list(string_list *list)
     memset(list, 0, sizeof *list);
 }
 
-static int order_text(const void *a, const void *b)
-{
-    return strcmp(*(const char *const *)a, *(const char *const *)b);
-}
+static int order_text(const void *a, const void *b) { return strcmp(*(const char *const *)a, *(const char *const *)b); }
 
 /* Text of a file in a sentence: control characters would break its line. */
 typedef struct quoted {
@@ -144,8 +137,8 @@ static void type_name(hid_t type, char *text, size_t size)
     const unsigned bits = (unsigned)(H5Tget_size(type) * 8);
     switch (H5Tget_class(type)) {
     case H5T_INTEGER:
-        (void)snprintf(text, size, "%s%u%s", H5Tget_sign(type) == H5T_SGN_NONE ? "unsigned integer " : "integer ",
-                       bits, order);
+        (void)snprintf(text, size, "%s%u%s", H5Tget_sign(type) == H5T_SGN_NONE ? "unsigned integer " : "integer ", bits,
+                       order);
         break;
     case H5T_FLOAT: (void)snprintf(text, size, "float %u%s", bits, order); break;
     case H5T_STRING: (void)snprintf(text, size, "text"); break;
@@ -177,7 +170,7 @@ static shape_text say_shape(int rank, const hsize_t *dims)
 
 typedef struct source {
     const qp_golden *golden;
-    hid_t id;         /* an attribute or a dataset */
+    hid_t id; /* an attribute or a dataset */
     bool attribute;
     const char *what; /* for sentences */
 } source;
@@ -188,10 +181,7 @@ static herr_t source_read(const source *from, hid_t type, void *destination)
                            : H5Dread(from->id, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, destination);
 }
 
-static hid_t source_type(const source *from)
-{
-    return from->attribute ? H5Aget_type(from->id) : H5Dget_type(from->id);
-}
+static hid_t source_type(const source *from) { return from->attribute ? H5Aget_type(from->id) : H5Dget_type(from->id); }
 
 static hid_t source_space(const source *from)
 {
@@ -311,8 +301,7 @@ static qp_status open_attribute(const qp_golden *golden, hid_t object, const cha
     (void)snprintf(what, what_size, "attribute '%s' of %s", quote(name).text, where);
     const htri_t exists = H5Aexists(object, name);
     if (exists < 0) return unreadable(golden, what);
-    if (exists == 0)
-        return qp_fail(QP_FORMAT, "golden '%s' lacks %s; " CAPTURE_ANEW, golden->path, what);
+    if (exists == 0) return qp_fail(QP_FORMAT, "golden '%s' lacks %s; " CAPTURE_ANEW, golden->path, what);
     *id = H5Aopen(object, name, H5P_DEFAULT);
     return *id < 0 ? unreadable(golden, what) : QP_OK;
 }
@@ -324,7 +313,7 @@ static qp_status attribute_text(const qp_golden *golden, hid_t object, const cha
     hid_t id;
     *text = NULL;
     QP_TRY(open_attribute(golden, object, where, name, &id, what, sizeof what));
-    const source from = {golden, id, true, what};
+    const source from = { golden, id, true, what };
     const qp_status status = read_scalar(&from, only_text, text);
     (void)H5Aclose(id);
     return status;
@@ -359,8 +348,7 @@ static qp_status attribute_integers(const qp_golden *golden, hid_t object, const
     }
     if (rank != (list ? 1 : 0) || points < 1 || points > MAX_TOKENS) {
         status = qp_fail(QP_FORMAT, "golden '%s': %s has rank %d and %lld values where %s is wanted; " CAPTURE_ANEW,
-                         golden->path, what, rank, (long long)points,
-                         list ? "a list of 1 to 16777216" : "one number");
+                         golden->path, what, rank, (long long)points, list ? "a list of 1 to 16777216" : "one number");
         goto done;
     }
     *values = malloc((size_t)points * sizeof **values);
@@ -407,14 +395,16 @@ static herr_t take_link(hid_t group, const char *name, const H5L_info_t *info, v
     if (info->type != H5L_TYPE_HARD) {
         walk->status = qp_fail(QP_FORMAT,
                                "golden '%s': '%s' in %s is a link to elsewhere, and only what lies in the file itself "
-                               "is read; " CAPTURE_ANEW, walk->golden->path, quote(name).text, walk->where);
+                               "is read; " CAPTURE_ANEW,
+                               walk->golden->path, quote(name).text, walk->where);
         return -1;
     }
     for (const char *c = name; *c; c++) {
         if ((unsigned char)*c >= ' ' && *c != 0x7f) continue;
         walk->status = qp_fail(QP_FORMAT,
                                "golden '%s': the name '%s' in %s holds a control character, and names go to the "
-                               "terminal; " CAPTURE_ANEW, walk->golden->path, quote(name).text, walk->where);
+                               "terminal; " CAPTURE_ANEW,
+                               walk->golden->path, quote(name).text, walk->where);
         return -1;
     }
     if (!append(&walk->names, name)) {
@@ -429,7 +419,7 @@ static herr_t take_link(hid_t group, const char *name, const H5L_info_t *info, v
 static qp_status list_links(const qp_golden *golden, hid_t group, const char *where, bool by_creation,
                             string_list *names)
 {
-    link_walk walk = {golden, where, {NULL, 0, 0}, QP_OK};
+    link_walk walk = { golden, where, { NULL, 0, 0 }, QP_OK };
     unsigned order = 0;
     const hid_t properties = H5Gget_create_plist(group);
     if (properties >= 0) {
@@ -437,8 +427,8 @@ static qp_status list_links(const qp_golden *golden, hid_t group, const char *wh
         (void)H5Pclose(properties);
     }
     const bool tracked = by_creation && (order & H5P_CRT_ORDER_TRACKED);
-    const herr_t walked = H5Literate(group, tracked ? H5_INDEX_CRT_ORDER : H5_INDEX_NAME, H5_ITER_INC, NULL, take_link,
-                                     &walk);
+    const herr_t walked =
+        H5Literate(group, tracked ? H5_INDEX_CRT_ORDER : H5_INDEX_NAME, H5_ITER_INC, NULL, take_link, &walk);
     if (walk.status == QP_OK && walked < 0) {
         char what[512];
         (void)snprintf(what, sizeof what, "the members of %s", where);
@@ -494,7 +484,7 @@ static qp_status read_attributes(qp_golden *golden)
     if (root < 0) return unreadable(golden, "its root group");
 
     bool full = false;
-    name_walk walk = {&golden->names, &full};
+    name_walk walk = { &golden->names, &full };
     if (H5Aiterate2(root, H5_INDEX_NAME, H5_ITER_INC, NULL, take_attribute, &walk) < 0) {
         status = full ? no_memory(golden) : unreadable(golden, "the attributes of the file");
         goto done;
@@ -521,15 +511,19 @@ static qp_status check_schema(const qp_golden *golden)
 {
     const char *found = qp_golden_attribute(golden, "schema");
     if (!found)
-        return qp_fail(QP_FORMAT, "'%s' is an HDF5 file without the attribute schema = %s, so no golden of this "
-                       "program; give a file that golden/capture.py wrote", golden->path, schema);
+        return qp_fail(QP_FORMAT,
+                       "'%s' is an HDF5 file without the attribute schema = %s, so no golden of this "
+                       "program; give a file that golden/capture.py wrote",
+                       golden->path, schema);
     if (strcmp(found, schema) != 0)
         return qp_fail(QP_FORMAT, "golden '%s' has schema '%s' where '%s' is wanted; " CAPTURE_ANEW, golden->path,
                        quote(found).text, schema);
     const char *complete = qp_golden_attribute(golden, "complete");
     if (!complete || (strcmp(complete, "1") != 0 && strcmp(complete, "true") != 0))
-        return qp_fail(QP_FORMAT, "golden '%s' is not complete (attribute complete is %s): its capture was "
-                       "interrupted, so " CAPTURE_ANEW, golden->path, complete ? quote(complete).text : "missing");
+        return qp_fail(QP_FORMAT,
+                       "golden '%s' is not complete (attribute complete is %s): its capture was "
+                       "interrupted, so " CAPTURE_ANEW,
+                       golden->path, complete ? quote(complete).text : "missing");
     return QP_OK;
 }
 
@@ -580,8 +574,10 @@ static qp_status read_phase(qp_golden *golden, hid_t group, const char *prompt_n
     status = attribute_integers(golden, id, where, "past", false, &past, &count);
     if (status != QP_OK) goto done;
     if (*past != past_wanted) {
-        status = qp_fail(QP_FORMAT, "golden '%s': past of %s is %" PRId64 " where the phases before it fed %" PRId64
-                         " tokens; " CAPTURE_ANEW, golden->path, where, *past, past_wanted);
+        status = qp_fail(QP_FORMAT,
+                         "golden '%s': past of %s is %" PRId64 " where the phases before it fed %" PRId64
+                         " tokens; " CAPTURE_ANEW,
+                         golden->path, where, *past, past_wanted);
         goto done;
     }
     status = list_links(golden, id, where, false, &p->boundaries);
@@ -610,7 +606,7 @@ done:
 static qp_status read_prompt(qp_golden *golden, hid_t group, const char *name)
 {
     char where[200];
-    string_list names = {NULL, 0, 0};
+    string_list names = { NULL, 0, 0 };
     qp_status status = QP_OK;
     int64_t past = 0;
 
@@ -626,8 +622,10 @@ static qp_status read_prompt(qp_golden *golden, hid_t group, const char *name)
     QP_TRY(list_links(golden, group, where, false, &names));
     for (int i = 0; i < names.count; i++) {
         if (phase_number(names.items[i]) >= -1) continue;
-        status = qp_fail(QP_FORMAT, "golden '%s': %s holds '%s', and only prefill, decode.000, decode.001, ... belong "
-                         "there; " CAPTURE_ANEW, golden->path, where, quote(names.items[i]).text);
+        status = qp_fail(QP_FORMAT,
+                         "golden '%s': %s holds '%s', and only prefill, decode.000, decode.001, ... belong "
+                         "there; " CAPTURE_ANEW,
+                         golden->path, where, quote(names.items[i]).text);
         goto done;
     }
     if (names.count > 1) qsort(names.items, (size_t)names.count, sizeof *names.items, order_phase);
@@ -653,14 +651,14 @@ static qp_status check_storage(const qp_golden *golden, hid_t dataset, const cha
 static qp_status read_weights(qp_golden *golden, hid_t dataset)
 {
     const char what[] = "dataset 'weights_sha256'";
-    const source from = {golden, dataset, false, what};
+    const source from = { golden, dataset, false, what };
     QP_TRY(check_storage(golden, dataset, what));
     return read_scalar(&from, true, &golden->weights);
 }
 
 static qp_status read_root(qp_golden *golden)
 {
-    string_list names = {NULL, 0, 0};
+    string_list names = { NULL, 0, 0 };
     qp_status status = QP_OK;
     hid_t id = H5I_INVALID_HID;
     const hid_t root = H5Gopen2(golden->file, "/", H5P_DEFAULT);
@@ -677,13 +675,17 @@ static qp_status read_root(qp_golden *golden)
         else if (kind == H5I_DATASET && strcmp(name, weights_dataset) == 0)
             status = read_weights(golden, id);
         else
-            status = qp_fail(QP_FORMAT, "golden '%s': the file holds '%s', and only groups, one a prompt, and the "
-                             "dataset %s belong there; " CAPTURE_ANEW, golden->path, quote(name).text, weights_dataset);
+            status = qp_fail(QP_FORMAT,
+                             "golden '%s': the file holds '%s', and only groups, one a prompt, and the "
+                             "dataset %s belong there; " CAPTURE_ANEW,
+                             golden->path, quote(name).text, weights_dataset);
         (void)H5Oclose(id);
     }
     if (status == QP_OK && !golden->weights)
-        status = qp_fail(QP_FORMAT, "golden '%s' lacks the dataset %s, so it cannot be told which weights it belongs "
-                         "to; " CAPTURE_ANEW, golden->path, weights_dataset);
+        status = qp_fail(QP_FORMAT,
+                         "golden '%s' lacks the dataset %s, so it cannot be told which weights it belongs "
+                         "to; " CAPTURE_ANEW,
+                         golden->path, weights_dataset);
     if (status == QP_OK && golden->phase_count == 0)
         status = qp_fail(QP_FORMAT, "golden '%s' holds no prompt; " CAPTURE_ANEW, golden->path);
     free_list(&names);
@@ -717,8 +719,9 @@ static qp_status open_file(qp_golden *golden)
     golden->file = H5Fopen(golden->path, H5F_ACC_RDONLY, access >= 0 ? access : H5P_DEFAULT);
     if (access >= 0) (void)H5Pclose(access);
     if (golden->file < 0)
-        return qp_fail(QP_FORMAT, "golden '%s' cannot be opened as HDF5 (%s); it is damaged or cut short, so "
-                       CAPTURE_ANEW, golden->path, hdf5_error().text);
+        return qp_fail(QP_FORMAT,
+                       "golden '%s' cannot be opened as HDF5 (%s); it is damaged or cut short, so " CAPTURE_ANEW,
+                       golden->path, hdf5_error().text);
     return QP_OK;
 }
 
@@ -834,8 +837,8 @@ static qp_status check_storage(const qp_golden *golden, hid_t dataset, const cha
     }
     const H5D_layout_t layout = H5Pget_layout(properties);
     if (layout == H5D_VIRTUAL || (layout == H5D_CONTIGUOUS && H5Pget_external_count(properties) != 0)) {
-        status = qp_fail(QP_FORMAT, "golden '%s': %s keeps its elements in another file; " CAPTURE_ANEW, golden->path,
-                         what);
+        status =
+            qp_fail(QP_FORMAT, "golden '%s': %s keeps its elements in another file; " CAPTURE_ANEW, golden->path, what);
         goto done;
     }
     if (layout == H5D_CHUNKED) {
@@ -855,11 +858,13 @@ static qp_status check_storage(const qp_golden *golden, hid_t dataset, const cha
         unsigned flags = 0, config = 0;
         size_t values = 0;
         char name[64] = "";
-        const H5Z_filter_t filter = H5Pget_filter2(properties, (unsigned)i, &flags, &values, NULL, sizeof name, name,
-                                                   &config);
+        const H5Z_filter_t filter =
+            H5Pget_filter2(properties, (unsigned)i, &flags, &values, NULL, sizeof name, name, &config);
         if (filter == H5Z_FILTER_SHUFFLE || filter == H5Z_FILTER_DEFLATE || filter == H5Z_FILTER_FLETCHER32) continue;
-        status = qp_fail(QP_FORMAT, "golden '%s': %s is stored through the filter %d (%s), and only shuffle, gzip and "
-                         "fletcher32 are read; " CAPTURE_ANEW, golden->path, what, (int)filter, quote(name).text);
+        status = qp_fail(QP_FORMAT,
+                         "golden '%s': %s is stored through the filter %d (%s), and only shuffle, gzip and "
+                         "fletcher32 are read; " CAPTURE_ANEW,
+                         golden->path, what, (int)filter, quote(name).text);
         goto done;
     }
 done:
@@ -879,8 +884,9 @@ static qp_status check_type(const qp_golden *golden, hid_t dataset, const char *
     (void)H5Tclose(type);
     const char *stored = dtype == QP_BF16 ? "unsigned integer 16" : dtype == QP_F32 ? "float 32" : "integer 64";
     if (equal <= 0)
-        return qp_fail(QP_FORMAT, "golden '%s': %s is stored as %s where %s for %s is wanted, little-endian; "
-                       CAPTURE_ANEW, golden->path, what, found, stored, qp_dtype_name(dtype));
+        return qp_fail(QP_FORMAT,
+                       "golden '%s': %s is stored as %s where %s for %s is wanted, little-endian; " CAPTURE_ANEW,
+                       golden->path, what, found, stored, qp_dtype_name(dtype));
     QP_TRY(attribute_text(golden, dataset, what, "dtype", true, &named));
     if (strcmp(named, qp_dtype_name(dtype)) != 0)
         status = qp_fail(QP_FORMAT, "golden '%s': %s has dtype '%s' where '%s' is wanted; " CAPTURE_ANEW, golden->path,
@@ -891,7 +897,7 @@ static qp_status check_type(const qp_golden *golden, hid_t dataset, const char *
 
 static qp_status check_shape(const qp_golden *golden, hid_t dataset, const char *what, int rank, const hsize_t *wanted)
 {
-    hsize_t dims[H5S_MAX_RANK] = {0};
+    hsize_t dims[H5S_MAX_RANK] = { 0 };
     const hid_t space = H5Dget_space(dataset);
     if (space < 0) return unreadable(golden, what);
     const H5S_class_t class = H5Sget_simple_extent_type(space);
@@ -904,8 +910,10 @@ static qp_status check_shape(const qp_golden *golden, hid_t dataset, const char 
     bool same = found == rank;
     for (int i = 0; same && i < rank; i++) same = dims[i] == wanted[i];
     if (same) return QP_OK;
-    return qp_fail(QP_FORMAT, "golden '%s': %s has shape %s where %s is wanted; check that the golden belongs to this "
-                   "model", golden->path, what, say_shape(found, dims).text, say_shape(rank, wanted).text);
+    return qp_fail(QP_FORMAT,
+                   "golden '%s': %s has shape %s where %s is wanted; check that the golden belongs to this "
+                   "model",
+                   golden->path, what, say_shape(found, dims).text, say_shape(rank, wanted).text);
 }
 
 qp_status qp_golden_read(const qp_golden *golden, const qp_golden_phase *view, const char *boundary, qp_dtype dtype,

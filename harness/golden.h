@@ -29,14 +29,14 @@ const char *qp_golden_weights_sha256(const qp_golden *golden);
 /* One captured forward pass. Phases are listed prompt by prompt in the file's creation order if it is
  * tracked, by name otherwise; within a prompt `prefill` first, then decode.000, decode.001, ... */
 typedef struct qp_golden_phase {
-    const char *prompt;   /* "aistonia" */
-    const char *text;     /* the prompt's text */
-    const char *name;     /* "prefill", "decode.003" */
-    const char *path;     /* "aistonia/decode.003" */
-    int64_t past;         /* tokens in the cache before this pass */
-    int64_t tokens;       /* tokens fed in this pass */
-    const int64_t *ids;   /* [tokens] */
-    int boundary_count;   /* datasets in this phase */
+    const char *prompt;            /* "aistonia" */
+    const char *text;              /* the prompt's text */
+    const char *name;              /* "prefill", "decode.003" */
+    const char *path;              /* "aistonia/decode.003" */
+    int64_t past;                  /* tokens in the cache before this pass */
+    int64_t tokens;                /* tokens fed in this pass */
+    const int64_t *ids;            /* [tokens] */
+    int boundary_count;            /* datasets in this phase */
     const char *const *boundaries; /* their names, sorted */
 } qp_golden_phase;
 

@@ -36,14 +36,17 @@ static qp_status require_weights(const qp_golden *golden, const qp_model *model)
         if (status != QP_OK) break;
         const qp_checkpoint_tensor *tensor = name ? qp_checkpoint_find(model->checkpoint, name) : NULL;
         if (!tensor) {
-            status = qp_fail(QP_FORMAT, "the golden was captured from another model: it had a weight %s, this one has not",
-                             name ? name : "without a name");
+            status =
+                qp_fail(QP_FORMAT, "the golden was captured from another model: it had a weight %s, this one has not",
+                        name ? name : "without a name");
             break;
         }
         status = qp_checkpoint_sha256(tensor, here);
         if (status == QP_OK && strcmp(here, captured) != 0)
-            status = qp_fail(QP_FORMAT, "the golden was captured from another model: the weight %s differs (SHA-256 %.12s "
-                             "in the golden, %.12s here)", name, captured, here);
+            status = qp_fail(QP_FORMAT,
+                             "the golden was captured from another model: the weight %s differs (SHA-256 %.12s "
+                             "in the golden, %.12s here)",
+                             name, captured, here);
     }
     qp_json_free(json);
     return status;
@@ -53,9 +56,12 @@ qp_status qp_golden_require_model(const qp_golden *golden, const qp_model *model
 {
     const char *attention = attribute(golden, "attn_implementation"), *dtype = attribute(golden, "dtype");
     if (strcmp(attention, "eager") != 0)
-        return qp_fail(QP_UNSUPPORTED, "the golden was captured with attn_implementation '%s', whose orders are another "
-                       "contract; capture it with 'eager'", attention);
-    if (strcmp(dtype, "bf16") != 0) return qp_fail(QP_UNSUPPORTED, "the golden was captured in '%s', not in bf16", dtype);
+        return qp_fail(QP_UNSUPPORTED,
+                       "the golden was captured with attn_implementation '%s', whose orders are another "
+                       "contract; capture it with 'eager'",
+                       attention);
+    if (strcmp(dtype, "bf16") != 0)
+        return qp_fail(QP_UNSUPPORTED, "the golden was captured in '%s', not in bf16", dtype);
     QP_TRY(require_config(golden, model));
     return require_weights(golden, model);
 }
@@ -71,7 +77,8 @@ static qp_status read_split(qp_json_node entry, void *place, bool *kept)
     QP_TRY(qp_json_get_int64(entry, "n", &split->n));
     QP_TRY(qp_json_get_int64(entry, "k", &split->k));
     QP_TRY(qp_json_get_int64_or(entry, "parts", 1, &parts)); /* null: no division explains what was seen */
-    if (parts < 1 || parts > 1024) return qp_fail(QP_FORMAT, "the golden's split_k has a shape of %lld parts", (long long)parts);
+    if (parts < 1 || parts > 1024)
+        return qp_fail(QP_FORMAT, "the golden's split_k has a shape of %lld parts", (long long)parts);
     split->parts = (int)parts;
     *kept = true;
     return QP_OK;
@@ -100,7 +107,8 @@ static qp_status read_order(qp_json_node entry, void *place, bool *kept)
 }
 
 /* Reads the table in the attribute `name` into a new array of entries of `size` bytes. */
-static qp_status read_table(const qp_golden *golden, const char *name, size_t size, read_entry read, void **array, int *count)
+static qp_status read_table(const qp_golden *golden, const char *name, size_t size, read_entry read, void **array,
+                            int *count)
 {
     const char *text = attribute(golden, name);
     char origin[64];

@@ -120,7 +120,8 @@ static bool golden_shows_enough(qp_row *row)
     if (c->nonzero + row->true_zeros >= rows) return true;
     (void)snprintf(row->reason, sizeof row->reason,
                    "inside its gate, but only %" PRId64 " of the golden's %" PRId64
-                   " elements are not zero, in %" PRId64 " rows, and should be", c->nonzero, c->elements, rows);
+                   " elements are not zero, in %" PRId64 " rows, and should be",
+                   c->nonzero, c->elements, rows);
     return false;
 }
 
@@ -163,7 +164,7 @@ void qp_row_position(const qp_row *row, int64_t index, int64_t position[QP_MAX_R
 
 void qp_report_summarise(qp_report *report)
 {
-    qp_report_summary summary = {0};
+    qp_report_summary summary = { 0 };
     summary.verdict = QP_VERDICT_FAIL;
     for (int i = 0; i < report->row_count; i++) {
         const qp_row *row = &report->rows[i];

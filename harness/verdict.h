@@ -34,9 +34,9 @@ typedef struct qp_row {
     const char *implementation; /* "cpu" */
     qp_mode mode;
     qp_gate gate;
-    qp_bound bound;             /* meaningful when gate is bounded */
+    qp_bound bound; /* meaningful when gate is bounded */
     qp_verdict verdict;
-    char reason[160];           /* why not "pass"; "" if it is */
+    char reason[160]; /* why not "pass"; "" if it is */
     qp_dtype dtype;
     int rank;
     int64_t dim[QP_MAX_RANK];
@@ -48,32 +48,32 @@ typedef struct qp_row {
     /* Carried rows only: ours - golden = (ours - local) + (local - golden), element by element, where `local`
      * is the same node on the golden's inputs. */
     bool has_origin;
-    qp_error came_in;        /* ours - local: what the inputs brought */
+    qp_error came_in; /* ours - local: what the inputs brought */
     int64_t came_in_mismatches;
-    qp_error added;          /* local - golden: what this node added */
+    qp_error added; /* local - golden: what this node added */
     int64_t added_mismatches;
 } qp_row;
 
 typedef struct qp_report_summary {
     int64_t rows, failed, untrusted;
-    int64_t exact_rows;      /* rows without a mismatch */
+    int64_t exact_rows;           /* rows without a mismatch */
     int64_t elements, mismatches; /* over all rows, so a tensor counts once in each mode */
     int64_t local_mismatches, carried_mismatches;
-    qp_verdict verdict;      /* pass only if there is a row and every row passed and nothing was left out unasked */
+    qp_verdict verdict; /* pass only if there is a row and every row passed and nothing was left out unasked */
 } qp_report_summary;
 
 /* What `verify` found. Owned by the verifier; the writers only read it. */
 typedef struct qp_report {
     const char *model, *golden; /* paths as given */
     const char *backend, *plan;
-    const char *fault;          /* name of a planted fault, or NULL */
-    const char *only;           /* the key filter, or NULL */
+    const char *fault; /* name of a planted fault, or NULL */
+    const char *only;  /* the key filter, or NULL */
     int row_count;
-    const qp_row *rows;         /* in the order of the plan, local before carried for each tensor */
+    const qp_row *rows; /* in the order of the plan, local before carried for each tensor */
     int not_compared_count;
     const struct qp_not_compared {
         const char *key, *why;
-    } *not_compared;            /* golden tensors without a row */
+    } * not_compared; /* golden tensors without a row */
     double seconds;
     qp_report_summary summary;
 } qp_report;

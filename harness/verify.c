@@ -14,7 +14,8 @@
 /* Carried rows: PyTorch's tensor and ours are two roundings of the same exact function, with the same rounding points,
  * so their errors against fp64 have the same distribution. A factor of 2 is what flash-attention's tests allow between
  * two implementations with *different* rounding points; a planted fault exceeds its local gate long before. */
-static const qp_bound carried_bound = { 0, 0.0, 2.0, "operations upstream are not yet exact, and differences are carried" };
+static const qp_bound carried_bound = { 0, 0.0, 2.0,
+                                        "operations upstream are not yet exact, and differences are carried" };
 
 /* ---- State of a run. ---- */
 
@@ -32,9 +33,9 @@ typedef struct verifier {
     qp_cublas_choices choices;
 
     /* Three executions of the same plan. */
-    qp_store captured; /* the golden's own tensors */
-    qp_store ours;     /* carried, by the selected implementations */
-    qp_store oracle;   /* carried, in fp64 */
+    qp_store captured;    /* the golden's own tensors */
+    qp_store ours;        /* carried, by the selected implementations */
+    qp_store oracle;      /* carried, in fp64 */
     tensor_state *caches; /* [2 * layers], by the slot of the plan's cache tensors */
 
     /* The outputs of the node at hand on the golden's inputs, and the golden's inputs in fp64. */
@@ -124,17 +125,16 @@ static int64_t count_mismatches(qp_dtype dtype, const void *a, const void *b, in
 static int64_t count_true_zeros(const qp_plan_tensor *tensor, const void *golden, const double *truth, int64_t n)
 {
     int64_t count = 0;
-    for (int64_t i = 0; i < n; i++)
-        count += qp_element(tensor->dtype, golden, i) == 0.0 && fabs(truth[i]) < 0x1p-126;
+    for (int64_t i = 0; i < n; i++) count += qp_element(tensor->dtype, golden, i) == 0.0 && fabs(truth[i]) < 0x1p-126;
     return count;
 }
 
 typedef struct outcome {
-    const void *got;      /* ours */
-    const void *truth;    /* the carried fp64 run; as the tensor's own type for i64 */
+    const void *got;   /* ours */
+    const void *truth; /* the carried fp64 run; as the tensor's own type for i64 */
     qp_dtype oracle_dtype;
     const void *oracle;
-    const void *local;    /* carried rows: ours on the golden's inputs, or NULL */
+    const void *local; /* carried rows: ours on the golden's inputs, or NULL */
 } outcome;
 
 static qp_status add_row(verifier *v, const qp_golden_phase *phase, const qp_plan_node *node,
@@ -232,8 +232,9 @@ static qp_status run_carried(verifier *v, const qp_plan *plan, const qp_plan_nod
 {
     const qp_call ours = qp_node_call(plan, node, &v->ours), oracle = qp_node_call(plan, node, &v->oracle);
     for (int i = 0; i < qp_operand_count(node->operation->out, QP_MAX_OUT); i++)
-        memset(ours.out[i], 0xff, (size_t)qp_operand_elements(&node->operation->out[i], &ours) *
-                                      qp_dtype_bytes(node->operation->out[i].dtype));
+        memset(ours.out[i], 0xff,
+               (size_t)qp_operand_elements(&node->operation->out[i], &ours) *
+                   qp_dtype_bytes(node->operation->out[i].dtype));
     QP_TRY(qp_node_run(node, run, &ours));
     return qp_node_run(node, node->operation->oracle, &oracle);
 }
@@ -312,16 +313,14 @@ static qp_status note_all_not_compared(verifier *v, const qp_golden_phase *phase
         const int tensor = qp_plan_find(plan, phase->boundaries[i]);
         if (tensor >= 0 && state[tensor].row) continue;
         const bool known = tensor >= 0 && plan->tensors[tensor].kind == QP_TENSOR_VALUE;
-        QP_TRY(note_not_compared(v, phase, phase->boundaries[i],
-                                 known ? left_out : "no node of the plan writes it"));
+        QP_TRY(note_not_compared(v, phase, phase->boundaries[i], known ? left_out : "no node of the plan writes it"));
     }
     return QP_OK;
 }
 
 static qp_status note_skipped(verifier *v, const qp_golden_phase *phase)
 {
-    for (int i = 0; i < phase->boundary_count; i++)
-        QP_TRY(note_not_compared(v, phase, phase->boundaries[i], left_out));
+    for (int i = 0; i < phase->boundary_count; i++) QP_TRY(note_not_compared(v, phase, phase->boundaries[i], left_out));
     return QP_OK;
 }
 
@@ -375,8 +374,8 @@ static qp_status require_fitting_phases(const verifier *v, int64_t *capacity)
         const qp_golden_phase *phase = qp_golden_phase_at(v->golden, i);
         const int64_t keys = phase->past + phase->tokens;
         if (keys > v->model->config.max_position_embeddings)
-            return qp_fail(QP_FORMAT, "%s reaches %" PRId64 " tokens, the model has %" PRId64 " positions", phase->path, keys,
-                           v->model->config.max_position_embeddings);
+            return qp_fail(QP_FORMAT, "%s reaches %" PRId64 " tokens, the model has %" PRId64 " positions", phase->path,
+                           keys, v->model->config.max_position_embeddings);
         if (keys > *capacity) *capacity = keys;
     }
     return QP_OK;

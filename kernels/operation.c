@@ -58,7 +58,8 @@ qp_status qp_operation_check(const qp_operation *operation, const qp_call *call)
             return qp_fail(QP_INVALID, "%s: the extent %s is %" PRId64 ", it must be at least 1", operation->name,
                            operation->extents[i], call->extent[i]);
     for (int i = 0; i < qp_operand_count(operation->in, QP_MAX_IN); i++)
-        if (!call->in[i]) return qp_fail(QP_INVALID, "%s: the input %s is missing", operation->name, operation->in[i].name);
+        if (!call->in[i])
+            return qp_fail(QP_INVALID, "%s: the input %s is missing", operation->name, operation->in[i].name);
     for (int i = 0; i < qp_operand_count(operation->out, QP_MAX_OUT); i++)
         if (!call->out[i])
             return qp_fail(QP_INVALID, "%s: the output %s is missing", operation->name, operation->out[i].name);

@@ -35,7 +35,7 @@ typedef enum qp_role { QP_ACTIVATION, QP_WEIGHT } qp_role;
 typedef struct qp_operand {
     const char *name; /* NULL ends a list of operands */
     qp_dtype dtype;
-    qp_role role;          /* the oracle takes bf16 and f32 activations as f64, weights as they are */
+    qp_role role; /* the oracle takes bf16 and f32 activations as f64, weights as they are */
     int rank;
     int axis[QP_MAX_RANK]; /* indices into qp_operation.extents, slowest first */
 } qp_operand;
@@ -65,10 +65,10 @@ typedef qp_status (*qp_run)(const qp_call *call);
 enum { QP_ANY_ULP = INT32_MAX }; /* no bound by ulp: the other two have to do */
 
 typedef struct qp_bound {
-    int max_ulp;               /* of the output's type, or QP_ANY_ULP */
-    double max_mismatch_rate;  /* share of the elements that may differ at all */
-    double max_oracle_factor;  /* root-mean-square error against the oracle, over the golden's own */
-    const char *reason;        /* NULL: exact */
+    int max_ulp;              /* of the output's type, or QP_ANY_ULP */
+    double max_mismatch_rate; /* share of the elements that may differ at all */
+    double max_oracle_factor; /* root-mean-square error against the oracle, over the golden's own */
+    const char *reason;       /* NULL: exact */
 } qp_bound;
 
 typedef struct qp_cost {

@@ -8,7 +8,7 @@ static _Thread_local char last_error[1024];
 const char *qp_status_name(qp_status status)
 {
     switch (status) {
-#define X(name, text) \
+#define X(name, text)                                                                                                  \
     case name: return #name;
         QP_STATUS_LIST(X)
 #undef X

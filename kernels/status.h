@@ -7,15 +7,15 @@
 extern "C" {
 #endif
 
-#define QP_STATUS_LIST(X)                                                         \
-    X(QP_OK,          "ok")                                                       \
-    X(QP_USAGE,       "the command line asks for something that does not exist")  \
-    X(QP_INVALID,     "a caller broke a contract")                                \
-    X(QP_UNSUPPORTED, "valid, but this program or implementation does not do it") \
-    X(QP_NO_MEMORY,   "not enough memory")                                        \
-    X(QP_IO,          "a file could not be read or written")                      \
-    X(QP_FORMAT,      "a file was read, but does not hold what it should")        \
-    X(QP_DEVICE,      "no usable device")
+#define QP_STATUS_LIST(X)                                                                                              \
+    X(QP_OK, "ok")                                                                                                     \
+    X(QP_USAGE, "the command line asks for something that does not exist")                                             \
+    X(QP_INVALID, "a caller broke a contract")                                                                         \
+    X(QP_UNSUPPORTED, "valid, but this program or implementation does not do it")                                      \
+    X(QP_NO_MEMORY, "not enough memory")                                                                               \
+    X(QP_IO, "a file could not be read or written")                                                                    \
+    X(QP_FORMAT, "a file was read, but does not hold what it should")                                                  \
+    X(QP_DEVICE, "no usable device")
 
 typedef enum qp_status {
 #define X(name, text) name,
@@ -37,10 +37,10 @@ const char *qp_last_error(void);
 
 /* Returns early with the status of a call that failed. For functions that own nothing yet;
  * a function that owns something has one `done:` label instead. */
-#define QP_TRY(call)                                       \
-    do {                                                   \
-        const qp_status qp_try_status = (call);            \
-        if (qp_try_status != QP_OK) return qp_try_status;  \
+#define QP_TRY(call)                                                                                                   \
+    do {                                                                                                               \
+        const qp_status qp_try_status = (call);                                                                        \
+        if (qp_try_status != QP_OK) return qp_try_status;                                                              \
     } while (0)
 
 #ifdef __cplusplus

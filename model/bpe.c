@@ -76,7 +76,7 @@ qp_status qp_bpe_add(qp_bpe *bpe, int32_t left, int32_t right, uint32_t rank, in
     merge *const slot = find_merge(bpe, pair);
     if (slot->pair == NO_PAIR && bpe->count++ >= bpe->room)
         return qp_fail(QP_INVALID, "more merges were added than the table was made for");
-    *slot = (merge){.pair = pair, .rank = rank, .id = id};
+    *slot = (merge){ .pair = pair, .rank = rank, .id = id };
     return QP_OK;
 }
 
@@ -87,7 +87,7 @@ void qp_bpe_output_free(qp_bpe_output *output)
     free(output->ids);
     free(output->symbols);
     free(output->heap);
-    *output = (qp_bpe_output){0};
+    *output = (qp_bpe_output){ 0 };
 }
 
 qp_status qp_bpe_put(qp_bpe_output *output, int64_t id)
@@ -153,7 +153,7 @@ static void consider(const qp_bpe *bpe, qp_bpe_output *output, int32_t place)
     const symbol *const left = &output->symbols[place];
     if (left->next < 0) return;
     const merge *const found = find_merge(bpe, make_pair(left->id, output->symbols[left->next].id));
-    if (found->pair != NO_PAIR) heap_push(output, (candidate){found->rank, place, found->id});
+    if (found->pair != NO_PAIR) heap_push(output, (candidate){ found->rank, place, found->id });
 }
 
 qp_status qp_bpe_encode(const qp_bpe *bpe, const char *word, size_t bytes, qp_bpe_output *output)
@@ -164,9 +164,9 @@ qp_status qp_bpe_encode(const qp_bpe *bpe, const char *word, size_t bytes, qp_bp
     symbol *const symbols = output->symbols;
     const int32_t count = (int32_t)bytes;
     for (int32_t i = 0; i < count; i++)
-        symbols[i] = (symbol){.id = bpe->byte_ids[(unsigned char)word[i]],
-                              .previous = i - 1,
-                              .next = i + 1 < count ? i + 1 : -1};
+        symbols[i] = (symbol){ .id = bpe->byte_ids[(unsigned char)word[i]],
+                               .previous = i - 1,
+                               .next = i + 1 < count ? i + 1 : -1 };
     output->heap_count = 0;
     for (int32_t i = 0; i < count; i++) consider(bpe, output, i);
 

@@ -14,11 +14,11 @@ typedef struct span {
     size_t length;
 } span;
 
-static span span_of(const char *text) { return (span){text, strlen(text)}; }
+static span span_of(const char *text) { return (span){ text, strlen(text) }; }
 
 static span skip_line_breaks(span s)
 {
-    while (s.length > 0 && *s.data == '\n') s = (span){s.data + 1, s.length - 1};
+    while (s.length > 0 && *s.data == '\n') s = (span){ s.data + 1, s.length - 1 };
     return s;
 }
 
@@ -34,7 +34,7 @@ static span after_last(span s, const char *mark)
     const size_t length = strlen(mark);
     for (size_t at = s.length + 1; at-- > 0;)
         if (s.length - at >= length && memcmp(s.data + at, mark, length) == 0)
-            return (span){s.data + at + length, s.length - at - length};
+            return (span){ s.data + at + length, s.length - at - length };
     return s;
 }
 
@@ -54,10 +54,10 @@ static void put_text(sink *to, const char *text) { put(to, span_of(text)); }
 
 static void put_answer(sink *to, const char *content, bool after_last_question, bool last)
 {
-    span thoughts = {"", 0}, answer = span_of(content);
+    span thoughts = { "", 0 }, answer = span_of(content);
     const char *const end = strstr(content, THINK_END);
     if (end != NULL) {
-        thoughts = cut_line_breaks((span){content, (size_t)(end - content)});
+        thoughts = cut_line_breaks((span){ content, (size_t)(end - content) });
         thoughts = skip_line_breaks(after_last(thoughts, THINK));
         answer = skip_line_breaks(after_last(answer, THINK_END));
     }
@@ -76,8 +76,8 @@ static bool is_question(const qp_chat_message *message)
     static const char begin[] = "<tool_response>", end[] = "</tool_response>";
     const span content = span_of(message->content);
     const bool begins = strncmp(content.data, begin, sizeof begin - 1) == 0;
-    const bool ends = content.length >= sizeof end - 1 &&
-                      strcmp(content.data + content.length - (sizeof end - 1), end) == 0;
+    const bool ends =
+        content.length >= sizeof end - 1 && strcmp(content.data + content.length - (sizeof end - 1), end) == 0;
     return strcmp(message->role, "user") == 0 && !(begins && ends);
 }
 
@@ -103,7 +103,7 @@ static void write_all(sink *to, const qp_chat_message *messages, int64_t count, 
 
 qp_status qp_chat_format(const qp_chat_message *messages, int64_t count, bool answer, bool thinking, char **text)
 {
-    static const char *const roles[] = {"system", "user", "assistant"};
+    static const char *const roles[] = { "system", "user", "assistant" };
     *text = NULL;
     if (count < 1) return qp_fail(QP_USAGE, "a chat needs at least one message");
     for (int64_t i = 0; i < count; i++) {
@@ -112,16 +112,18 @@ qp_status qp_chat_format(const qp_chat_message *messages, int64_t count, bool an
         for (size_t r = 0; r < sizeof roles / sizeof roles[0]; r++)
             known = known || (role != NULL && strcmp(role, roles[r]) == 0);
         if (!known)
-            return qp_fail(QP_USAGE, "message %" PRId64 " of the chat has the role \"%.32s\", but only system, user and"
-                           " assistant are supported", i + 1, role != NULL ? role : "");
+            return qp_fail(QP_USAGE,
+                           "message %" PRId64 " of the chat has the role \"%.32s\", but only system, user and"
+                           " assistant are supported",
+                           i + 1, role != NULL ? role : "");
         if (messages[i].content == NULL)
             return qp_fail(QP_USAGE, "message %" PRId64 " of the chat has no content", i + 1);
     }
 
-    sink to = {NULL, 0};
+    sink to = { NULL, 0 };
     write_all(&to, messages, count, answer, thinking);
     const size_t length = to.length;
-    to = (sink){malloc(length + 1), 0};
+    to = (sink){ malloc(length + 1), 0 };
     if (to.data == NULL) return qp_fail(QP_NO_MEMORY, "not enough memory for a chat of %zu bytes", length);
     write_all(&to, messages, count, answer, thinking);
     to.data[length] = '\0';

@@ -28,8 +28,8 @@ typedef struct entry {
 } entry;
 
 struct qp_checkpoint {
-    char *dir;      /* owned */
-    shard *shards;  /* owned */
+    char *dir;     /* owned */
+    shard *shards; /* owned */
     int shard_count;
     entry *entries; /* owned, sorted by name once open */
     int64_t entry_count, entry_room;
@@ -40,9 +40,9 @@ static const struct known_dtype {
     const char *name;
     int64_t bytes;
 } known_dtypes[] = {
-    {"BOOL", 1}, {"U8", 1},      {"I8", 1},      {"F8_E4M3", 1}, {"F8_E5M2", 1}, {"F8_E8M0", 1}, {"I16", 2}, {"U16", 2},
-    {"F16", 2},  {"BF16", 2},    {"I32", 4},     {"U32", 4},     {"F32", 4},     {"I64", 8},     {"U64", 8}, {"F64", 8},
-    {"C64", 8},
+    { "BOOL", 1 }, { "U8", 1 },  { "I8", 1 },  { "F8_E4M3", 1 }, { "F8_E5M2", 1 }, { "F8_E8M0", 1 },
+    { "I16", 2 },  { "U16", 2 }, { "F16", 2 }, { "BF16", 2 },    { "I32", 4 },     { "U32", 4 },
+    { "F32", 4 },  { "I64", 8 }, { "U64", 8 }, { "F64", 8 },     { "C64", 8 },
 };
 
 static const struct known_dtype *find_dtype(const char *name)
@@ -111,8 +111,10 @@ static qp_status read_entry(qp_json_node node, const char *path, int64_t data_by
     QP_TRY(qp_json_as_int64(first, &made->begin));
     QP_TRY(qp_json_as_int64(second, &made->end));
     if (made->begin < 0 || made->begin > made->end || made->end > data_bytes)
-        return qp_fail(QP_FORMAT, "%s in %s is said to lie at bytes %" PRId64 " to %" PRId64
-                       ", but the file has %" PRId64 " bytes of data", name, path, made->begin, made->end, data_bytes);
+        return qp_fail(QP_FORMAT,
+                       "%s in %s is said to lie at bytes %" PRId64 " to %" PRId64 ", but the file has %" PRId64
+                       " bytes of data",
+                       name, path, made->begin, made->end, data_bytes);
     if (made->end - made->begin != bytes)
         return qp_fail(QP_FORMAT, "%s in %s has %" PRId64 " bytes, but its shape and dtype need %" PRId64, name, path,
                        made->end - made->begin, bytes);
@@ -140,7 +142,7 @@ static entry *add_entry(qp_checkpoint *checkpoint, const char *name)
     char *const copy = strdup(name);
     if (copy == NULL) return NULL;
     entry *const made = &checkpoint->entries[checkpoint->entry_count++];
-    *made = (entry){.name = copy};
+    *made = (entry){ .name = copy };
     return made;
 }
 
@@ -153,11 +155,14 @@ static qp_status find_header(const qp_mapped_file *file, const char *path, int64
         return qp_fail(QP_FORMAT, "%s has only %" PRId64 " bytes and is no safetensors file", path, file->bytes);
     for (int i = PREFIX_BYTES - 1; i >= 0; i--) length = length << 8 | prefix[i];
     if (length == 0 || length > (uint64_t)(file->bytes - PREFIX_BYTES))
-        return qp_fail(QP_FORMAT, "%s says that its header has %" PRIu64 " bytes, but %" PRId64
-                       " follow: it is cut short or no safetensors file", path, length, file->bytes - PREFIX_BYTES);
+        return qp_fail(QP_FORMAT,
+                       "%s says that its header has %" PRIu64 " bytes, but %" PRId64
+                       " follow: it is cut short or no safetensors file",
+                       path, length, file->bytes - PREFIX_BYTES);
     if (length > (uint64_t)MAX_HEADER_BYTES)
-        return qp_fail(QP_FORMAT, "%s says that its header has %" PRIu64 " bytes, more than the format's limit of %"
-                       PRId64, path, length, MAX_HEADER_BYTES);
+        return qp_fail(QP_FORMAT,
+                       "%s says that its header has %" PRIu64 " bytes, more than the format's limit of %" PRId64, path,
+                       length, MAX_HEADER_BYTES);
     if (prefix[PREFIX_BYTES] != '{')
         return qp_fail(QP_FORMAT, "the header of %s does not begin with {: it is no safetensors file", path);
     *header_bytes = (int64_t)length;
@@ -208,8 +213,10 @@ static qp_status load_shard(qp_checkpoint *checkpoint, int index)
         if (entries[i].begin < covered)
             status = qp_fail(QP_FORMAT, "%s and %s overlap in %s", entries[i - 1].name, entries[i].name, path);
         else if (entries[i].begin > covered)
-            status = qp_fail(QP_FORMAT, "%s leaves the bytes %" PRId64 " to %" PRId64 " before %s unused, which the"
-                             " format forbids", path, covered, entries[i].begin, entries[i].name);
+            status = qp_fail(QP_FORMAT,
+                             "%s leaves the bytes %" PRId64 " to %" PRId64 " before %s unused, which the"
+                             " format forbids",
+                             path, covered, entries[i].begin, entries[i].name);
         if (status != QP_OK) goto done;
         covered = entries[i].end;
     }
@@ -253,7 +260,7 @@ static qp_status add_shard(qp_checkpoint *checkpoint, const char *name)
     shard *const grown = realloc(checkpoint->shards, ((size_t)checkpoint->shard_count + 1) * sizeof *grown);
     if (grown == NULL) return no_memory(checkpoint);
     checkpoint->shards = grown;
-    grown[checkpoint->shard_count] = (shard){.name = strdup(name)};
+    grown[checkpoint->shard_count] = (shard){ .name = strdup(name) };
     if (grown[checkpoint->shard_count].name == NULL) return no_memory(checkpoint);
     checkpoint->shard_count++;
     return QP_OK;
@@ -414,8 +421,10 @@ qp_status qp_checkpoint_bf16(const qp_checkpoint *checkpoint, const char *name, 
                        shape_text(tensor->rank, tensor->dims, found_shape, sizeof found_shape),
                        shape_text(rank, dims, wanted_shape, sizeof wanted_shape));
     if ((uintptr_t)tensor->data % sizeof(qp_bf16) != 0)
-        return qp_fail(QP_FORMAT, "%s in %s does not begin at an even byte of its file: save the weights again with"
-                       " the safetensors library", name, checkpoint->dir);
+        return qp_fail(QP_FORMAT,
+                       "%s in %s does not begin at an even byte of its file: save the weights again with"
+                       " the safetensors library",
+                       name, checkpoint->dir);
     *data = tensor->data;
     return QP_OK;
 }
@@ -429,19 +438,14 @@ qp_status qp_checkpoint_require_qwen3(const qp_checkpoint *checkpoint, const qp_
         int rank;
         int64_t dims[2];
     } per_layer[] = {
-        {"input_layernorm", 1, {hidden}},
-        {"self_attn.q_proj", 2, {query, hidden}},
-        {"self_attn.k_proj", 2, {key, hidden}},
-        {"self_attn.v_proj", 2, {key, hidden}},
-        {"self_attn.q_norm", 1, {head}},
-        {"self_attn.k_norm", 1, {head}},
-        {"self_attn.o_proj", 2, {hidden, query}},
-        {"post_attention_layernorm", 1, {hidden}},
-        {"mlp.gate_proj", 2, {inner, hidden}},
-        {"mlp.up_proj", 2, {inner, hidden}},
-        {"mlp.down_proj", 2, {hidden, inner}},
+        { "input_layernorm", 1, { hidden } },         { "self_attn.q_proj", 2, { query, hidden } },
+        { "self_attn.k_proj", 2, { key, hidden } },   { "self_attn.v_proj", 2, { key, hidden } },
+        { "self_attn.q_norm", 1, { head } },          { "self_attn.k_norm", 1, { head } },
+        { "self_attn.o_proj", 2, { hidden, query } }, { "post_attention_layernorm", 1, { hidden } },
+        { "mlp.gate_proj", 2, { inner, hidden } },    { "mlp.up_proj", 2, { inner, hidden } },
+        { "mlp.down_proj", 2, { hidden, inner } },
     };
-    const int64_t table[2] = {config->vocab_size, hidden};
+    const int64_t table[2] = { config->vocab_size, hidden };
     const qp_bf16 *data;
     char name[128];
 

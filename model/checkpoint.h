@@ -24,10 +24,10 @@ enum { QP_CHECKPOINT_MAX_RANK = 8 };
 
 typedef struct qp_checkpoint_tensor {
     const char *name;
-    const char *dtype;                     /* as the format spells it: "BF16", "F32", "I64", ... */
-    int rank;                              /* 0 is a scalar */
-    int64_t dims[QP_CHECKPOINT_MAX_RANK];  /* slowest first, row-major */
-    const void *data;                      /* borrowed from the checkpoint */
+    const char *dtype;                    /* as the format spells it: "BF16", "F32", "I64", ... */
+    int rank;                             /* 0 is a scalar */
+    int64_t dims[QP_CHECKPOINT_MAX_RANK]; /* slowest first, row-major */
+    const void *data;                     /* borrowed from the checkpoint */
     int64_t bytes;
 } qp_checkpoint_tensor;
 

@@ -16,14 +16,14 @@ static const struct size_field {
     size_t offset;
     int64_t max;
 } size_fields[] = {
-    {"hidden_size", offsetof(qp_config, hidden_size), MAX_SIZE},
-    {"intermediate_size", offsetof(qp_config, intermediate_size), MAX_SIZE},
-    {"num_hidden_layers", offsetof(qp_config, num_hidden_layers), MAX_LAYERS},
-    {"num_attention_heads", offsetof(qp_config, num_attention_heads), MAX_SIZE},
-    {"num_key_value_heads", offsetof(qp_config, num_key_value_heads), MAX_SIZE},
-    {"head_dim", offsetof(qp_config, head_dim), MAX_SIZE},
-    {"vocab_size", offsetof(qp_config, vocab_size), MAX_SIZE},
-    {"max_position_embeddings", offsetof(qp_config, max_position_embeddings), MAX_SIZE},
+    { "hidden_size", offsetof(qp_config, hidden_size), MAX_SIZE },
+    { "intermediate_size", offsetof(qp_config, intermediate_size), MAX_SIZE },
+    { "num_hidden_layers", offsetof(qp_config, num_hidden_layers), MAX_LAYERS },
+    { "num_attention_heads", offsetof(qp_config, num_attention_heads), MAX_SIZE },
+    { "num_key_value_heads", offsetof(qp_config, num_key_value_heads), MAX_SIZE },
+    { "head_dim", offsetof(qp_config, head_dim), MAX_SIZE },
+    { "vocab_size", offsetof(qp_config, vocab_size), MAX_SIZE },
+    { "max_position_embeddings", offsetof(qp_config, max_position_embeddings), MAX_SIZE },
 };
 enum { SIZE_FIELDS = sizeof size_fields / sizeof size_fields[0] };
 
@@ -44,9 +44,10 @@ static qp_status read_sizes(qp_json_node root, const char *origin, qp_config *co
             QP_TRY(qp_json_get_int64_or(root, field->name, 0, &value));
             if (qp_json_kind_of(qp_json_find(root, field->name)) <= QP_JSON_NULL) {
                 if (config->hidden_size % config->num_attention_heads != 0)
-                    return qp_fail(QP_FORMAT, "head_dim is missing from %s, and hidden_size %" PRId64
-                                   " is not a multiple of num_attention_heads %" PRId64, origin, config->hidden_size,
-                                   config->num_attention_heads);
+                    return qp_fail(QP_FORMAT,
+                                   "head_dim is missing from %s, and hidden_size %" PRId64
+                                   " is not a multiple of num_attention_heads %" PRId64,
+                                   origin, config->hidden_size, config->num_attention_heads);
                 value = config->hidden_size / config->num_attention_heads;
             }
         } else {
@@ -58,8 +59,9 @@ static qp_status read_sizes(qp_json_node root, const char *origin, qp_config *co
         memcpy((char *)config + field->offset, &value, sizeof value);
     }
     if (config->num_attention_heads % config->num_key_value_heads != 0)
-        return qp_fail(QP_FORMAT, "num_attention_heads %" PRId64 " in %s is not a multiple of num_key_value_heads %"
-                       PRId64, config->num_attention_heads, origin, config->num_key_value_heads);
+        return qp_fail(QP_FORMAT,
+                       "num_attention_heads %" PRId64 " in %s is not a multiple of num_key_value_heads %" PRId64,
+                       config->num_attention_heads, origin, config->num_key_value_heads);
     if (config->head_dim % 2 != 0)
         return qp_fail(QP_FORMAT, "head_dim %" PRId64 " in %s is odd, but rotary embedding works on pairs",
                        config->head_dim, origin);
@@ -95,8 +97,7 @@ static qp_status read_rope(qp_json_node root, const char *origin, qp_config *con
     else
         QP_TRY(qp_json_get_double(root, "rope_theta", &config->rope_theta));
     if (!(config->rope_theta >= 1.0 && config->rope_theta <= 1e15))
-        return qp_fail(QP_FORMAT, "rope_theta in %s is %g, but must be between 1 and 1e15", origin,
-                       config->rope_theta);
+        return qp_fail(QP_FORMAT, "rope_theta in %s is %g, but must be between 1 and 1e15", origin, config->rope_theta);
     return QP_OK;
 }
 
@@ -108,7 +109,7 @@ static qp_status check_kind(qp_json_node root, const char *origin, qp_config *co
     if (strcmp(type, "qwen3") != 0)
         return qp_fail(QP_UNSUPPORTED, "model_type in %s is \"%.64s\", but only \"qwen3\" is supported", origin, type);
 
-    static const char *const must_be_off[] = {"attention_bias", "mlp_bias", "use_sliding_window"};
+    static const char *const must_be_off[] = { "attention_bias", "mlp_bias", "use_sliding_window" };
     for (size_t i = 0; i < sizeof must_be_off / sizeof must_be_off[0]; i++) {
         bool on;
         QP_TRY(qp_json_get_bool_or(root, must_be_off[i], false, &on));
@@ -162,8 +163,7 @@ static qp_status read_ids(qp_json_node root, const char *origin, qp_config *conf
     if (qp_json_kind_of(eos) <= QP_JSON_NULL) return QP_OK;
     config->eos_count = 0;
     if (qp_json_kind_of(eos) != QP_JSON_ARRAY) return add_eos(eos, origin, config);
-    for (qp_json_node n = qp_json_first(eos); n.item != NULL; n = qp_json_next(n))
-        QP_TRY(add_eos(n, origin, config));
+    for (qp_json_node n = qp_json_first(eos); n.item != NULL; n = qp_json_next(n)) QP_TRY(add_eos(n, origin, config));
     return QP_OK;
 }
 
@@ -203,11 +203,11 @@ static qp_status read_model(const qp_json *json, qp_config *config)
 qp_status qp_config_from_json_text(const char *text, const char *origin, qp_config *config)
 {
     qp_json *json;
-    *config = (qp_config){0};
+    *config = (qp_config){ 0 };
     QP_TRY(qp_json_parse(text, (int64_t)strlen(text), origin, &json));
     const qp_status status = read_model(json, config);
     qp_json_free(json);
-    if (status != QP_OK) *config = (qp_config){0};
+    if (status != QP_OK) *config = (qp_config){ 0 };
     return status;
 }
 
@@ -215,7 +215,7 @@ qp_status qp_config_read(const char *dir, qp_config *config)
 {
     qp_status status = QP_OK;
     qp_json *model = NULL, *generation = NULL;
-    *config = (qp_config){0};
+    *config = (qp_config){ 0 };
     const size_t size = strlen(dir) + sizeof "/generation_config.json";
     char *const path = malloc(size);
     if (path == NULL) return qp_fail(QP_NO_MEMORY, "not enough memory to read %s", dir);
@@ -234,7 +234,7 @@ done:
     qp_json_free(generation);
     qp_json_free(model);
     free(path);
-    if (status != QP_OK) *config = (qp_config){0};
+    if (status != QP_OK) *config = (qp_config){ 0 };
     return status;
 }
 

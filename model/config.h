@@ -24,19 +24,19 @@ typedef struct qp_config {
     int64_t head_dim;            /* even */
     int64_t vocab_size;          /* rows of the embedding, at least the tokenizer's own vocabulary */
     int64_t max_position_embeddings;
-    float rms_norm_eps;          /* the float nearest to the text's value */
+    float rms_norm_eps; /* the float nearest to the text's value */
     double rope_theta;
     bool tie_word_embeddings;
-    char dtype[16];              /* "bfloat16" */
+    char dtype[16]; /* "bfloat16" */
     /* generation_config.json where it says so, config.json otherwise */
-    int64_t bos_id;              /* -1: none */
+    int64_t bos_id; /* -1: none */
     int64_t eos_ids[QP_CONFIG_MAX_EOS];
-    int eos_count;               /* 0: generation stops only at its limit */
+    int eos_count; /* 0: generation stops only at its limit */
     /* Sampling that the folder recommends. Without generation_config.json: greedy. */
     bool do_sample;
-    double temperature;          /* > 0; 1 if not given */
-    int64_t top_k;               /* 0: no limit, also if not given */
-    double top_p;                /* 0 < top_p <= 1; 1 if not given */
+    double temperature; /* > 0; 1 if not given */
+    int64_t top_k;      /* 0: no limit, also if not given */
+    double top_p;       /* 0 < top_p <= 1; 1 if not given */
 } qp_config;
 
 /* Reads DIR/config.json and, if there is one, DIR/generation_config.json.

@@ -20,8 +20,8 @@ qp_status qp_selection_choose(qp_selection *selection, const char *choice)
                 const size_t used = strlen(names);
                 (void)snprintf(names + used, sizeof names - used, "%s%s", used ? ", " : "", i->name);
             }
-        return qp_fail(QP_USAGE, "the operation '%s' has no implementation '%s' on the backend %s (it has: %s)", operation,
-                       equals + 1, qp_backend_name(selection->backend), *names ? names : "none; see list");
+        return qp_fail(QP_USAGE, "the operation '%s' has no implementation '%s' on the backend %s (it has: %s)",
+                       operation, equals + 1, qp_backend_name(selection->backend), *names ? names : "none; see list");
     }
     for (int i = 0; i < selection->chosen_count; i++)
         if (!strcmp(selection->chosen[i]->operation, operation)) {
@@ -51,8 +51,8 @@ qp_status qp_selection_find(const qp_selection *selection, const qp_plan_node *n
     for (int i = 0; i < selection->chosen_count; i++)
         if (!strcmp(selection->chosen[i]->operation, node->operation->name)) found = selection->chosen[i];
     if (!found)
-        return qp_fail(QP_UNSUPPORTED, "the backend %s has no implementation of %s", qp_backend_name(selection->backend),
-                       node->operation->name);
+        return qp_fail(QP_UNSUPPORTED, "the backend %s has no implementation of %s",
+                       qp_backend_name(selection->backend), node->operation->name);
     *run = found->run;
     *name = found->name;
     return QP_OK;

@@ -53,8 +53,9 @@ qp_status qp_generate(const qp_model *model, const qp_tokenizer *tokenizer, cons
     *generated = (qp_generated){ .prompt_tokens = count };
     if (count < 1) return qp_fail(QP_INVALID, "the prompt is empty");
     if (count >= config->max_position_embeddings)
-        return qp_fail(QP_INVALID, "the prompt has %" PRId64 " tokens, and the model has %" PRId64 " positions; shorten it",
-                       count, config->max_position_embeddings);
+        return qp_fail(QP_INVALID,
+                       "the prompt has %" PRId64 " tokens, and the model has %" PRId64 " positions; shorten it", count,
+                       config->max_position_embeddings);
     const int64_t room = config->max_position_embeddings - count;
     const int64_t limit = options->max_tokens < room ? options->max_tokens : room, capacity = count + limit;
 
@@ -67,8 +68,8 @@ qp_status qp_generate(const qp_model *model, const qp_tokenizer *tokenizer, cons
     if (status == QP_OK) status = qp_sampler_open(options->sampling, config->vocab_size, &sampler);
     if (status == QP_OK) status = qp_store_open(model, capacity, QP_PRECISION_CONTRACT, &store);
     if (status == QP_OK)
-        status = qp_plan_open(model, (qp_plan_options){ .tokens = count, .capacity = capacity, .last_logits_only = true },
-                              &prompt);
+        status = qp_plan_open(
+            model, (qp_plan_options){ .tokens = count, .capacity = capacity, .last_logits_only = true }, &prompt);
     if (status == QP_OK)
         status = qp_plan_open(model, (qp_plan_options){ .tokens = 1, .capacity = capacity, .last_logits_only = true },
                               &decode);

@@ -17,7 +17,7 @@ typedef enum qp_stop { QP_STOP_LENGTH, QP_STOP_END_TOKEN, QP_STOP_CALLER } qp_st
 typedef struct qp_generate_options {
     int64_t max_tokens; /* new tokens, at least 1; fewer if the model's positions end before */
     qp_sampling sampling;
-    bool keep_special;  /* give the text of special tokens, too */
+    bool keep_special; /* give the text of special tokens, too */
     /* Called with the logits of each step (vocab_size of them) before its token is chosen; step 0 follows the prompt.
      * May be NULL. */
     void (*on_logits)(void *context, int64_t step, const qp_bf16 *logits);

@@ -108,7 +108,7 @@ const char *qp_json_origin(const qp_json *json) { return json->origin; }
 
 static qp_json_node make_node(const cJSON *item, const qp_json *document)
 {
-    const qp_json_node node = {item, document};
+    const qp_json_node node = { item, document };
     return node;
 }
 
@@ -391,11 +391,11 @@ qp_status qp_json_get_string_or(qp_json_node object, const char *key, const char
 enum { MAX_OPEN = 64 };
 
 struct qp_json_writer {
-    cJSON *root;            /* owned, with everything below it */
-    cJSON *open[MAX_OPEN];  /* borrowed from root, the innermost last */
+    cJSON *root;           /* owned, with everything below it */
+    cJSON *open[MAX_OPEN]; /* borrowed from root, the innermost last */
     int open_count;
-    qp_status status;       /* the first failure */
-    const char *complaint;  /* what was wrong */
+    qp_status status;      /* the first failure */
+    const char *complaint; /* what was wrong */
 };
 
 static void keep_failure(qp_json_writer *writer, qp_status status, const char *complaint)
@@ -409,8 +409,7 @@ static void keep_failure(qp_json_writer *writer, qp_status status, const char *c
 static void append(qp_json_writer *writer, const char *key, cJSON *item)
 {
     const char *complaint = NULL;
-    cJSON *const parent =
-        writer != NULL && writer->open_count > 0 ? writer->open[writer->open_count - 1] : NULL;
+    cJSON *const parent = writer != NULL && writer->open_count > 0 ? writer->open[writer->open_count - 1] : NULL;
     if (writer == NULL || writer->status != QP_OK) goto refuse;
     if (item == NULL) {
         keep_failure(writer, QP_NO_MEMORY, "not enough memory to write JSON");
@@ -478,8 +477,7 @@ void qp_json_put_int64(qp_json_writer *writer, const char *key, int64_t value)
 {
     char text[32];
     (void)snprintf(text, sizeof text, "%" PRId64, value);
-    append(writer, key,
-           value >= -MAX_EXACT && value <= MAX_EXACT ? cJSON_CreateRaw(text) : cJSON_CreateString(text));
+    append(writer, key, value >= -MAX_EXACT && value <= MAX_EXACT ? cJSON_CreateRaw(text) : cJSON_CreateString(text));
 }
 
 void qp_json_put_uint64(qp_json_writer *writer, const char *key, uint64_t value)
@@ -508,9 +506,8 @@ void qp_json_put_double(qp_json_writer *writer, const char *key, double value)
 static char *repaired(const char *value)
 {
     const size_t bytes = strlen(value);
-    char *const copy = bytes < SIZE_MAX / QP_UTF8_REPLACEMENT_BYTES - 1
-                           ? malloc(bytes * QP_UTF8_REPLACEMENT_BYTES + 1)
-                           : NULL;
+    char *const copy =
+        bytes < SIZE_MAX / QP_UTF8_REPLACEMENT_BYTES - 1 ? malloc(bytes * QP_UTF8_REPLACEMENT_BYTES + 1) : NULL;
     if (copy == NULL) return NULL;
     char *to = copy;
     for (size_t at = 0, length = 0; at < bytes; at += length) {

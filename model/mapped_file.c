@@ -12,7 +12,7 @@ qp_status qp_mapped_file_open(const char *path, qp_mapped_file *file)
 {
     qp_status status = QP_OK;
     struct stat info;
-    *file = (qp_mapped_file){0};
+    *file = (qp_mapped_file){ 0 };
 
     /* O_NONBLOCK: opening a named pipe must not wait for a writer. It has no effect on regular files. */
     const int descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
@@ -56,7 +56,7 @@ void qp_mapped_file_close(qp_mapped_file *file)
     union {
         const void *read;
         void *unmap;
-    } data = {file->data};
+    } data = { file->data };
     if (file->data != NULL) (void)munmap(data.unmap, (size_t)file->bytes);
-    *file = (qp_mapped_file){0};
+    *file = (qp_mapped_file){ 0 };
 }

@@ -26,7 +26,7 @@ static void sort_short(int32_t *run, size_t count)
 /* By counting: there are 256 classes. `spare` has room for the run. */
 static void sort_long(int32_t *run, size_t count, int32_t *spare)
 {
-    size_t place[257] = {0};
+    size_t place[257] = { 0 };
     for (size_t i = 0; i < count; i++) place[combining_class(run[i]) + 1]++;
     for (int c = 0; c < 256; c++) place[c + 1] += place[c];
     for (size_t i = 0; i < count; i++) spare[place[combining_class(run[i])]++] = run[i];
@@ -91,8 +91,8 @@ qp_status qp_nfc(const char *text, size_t bytes, char **normal, size_t *normal_b
 
     int32_t *const points = decompose(text, bytes, &count);
     if (points == NULL || !sort_runs(points, count)) goto no_memory;
-    const utf8proc_ssize_t composed = utf8proc_normalize_utf32(points, (utf8proc_ssize_t)count,
-                                                               UTF8PROC_COMPOSE | UTF8PROC_STABLE);
+    const utf8proc_ssize_t composed =
+        utf8proc_normalize_utf32(points, (utf8proc_ssize_t)count, UTF8PROC_COMPOSE | UTF8PROC_STABLE);
     char *const made = composed >= 0 ? malloc((size_t)composed * 4 + 1) : NULL;
     if (made == NULL) goto no_memory;
     size_t length = 0;

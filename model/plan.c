@@ -82,8 +82,9 @@ static shape shape3(const char *axis0, int64_t dim0, const char *axis1, int64_t 
 
 static qp_plan_tensor new_tensor(qp_tensor_kind kind, qp_dtype dtype, shape s)
 {
-    qp_plan_tensor tensor = { .kind = kind, .dtype = dtype, .rank = s.rank, .keys_axis = s.keys_axis, .slot = -1,
-                              .cache = -1, .buffer = -1 };
+    qp_plan_tensor tensor = {
+        .kind = kind, .dtype = dtype, .rank = s.rank, .keys_axis = s.keys_axis, .slot = -1, .cache = -1, .buffer = -1
+    };
     memcpy(tensor.dim, s.dim, sizeof s.dim);
     memcpy(tensor.axis, s.axis, sizeof s.axis);
     return tensor;
@@ -370,8 +371,8 @@ static void add_model(builder *b)
                             ? table
                             : add_weight(b, "lm_head", shape2("vocabulary", c->vocab_size, "channel", hidden));
     plan->logits = add_value(b, "lm_head", QP_BF16, shape2("token", logit_rows, "vocabulary", c->vocab_size));
-    add_linear_node(b, "lm_head", norm, (tokens - logit_rows) * hidden, lm_head, plan->logits, logit_rows, c->vocab_size,
-                    hidden);
+    add_linear_node(b, "lm_head", norm, (tokens - logit_rows) * hidden, lm_head, plan->logits, logit_rows,
+                    c->vocab_size, hidden);
 
     plan->next_token = add_value(b, "next_token", QP_I64, shape1("position", 1));
     node = add_node(b, "next_token", &qp_argmax_operation);

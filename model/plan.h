@@ -37,13 +37,13 @@ typedef struct qp_plan_tensor {
     const void *weight;            /* WEIGHT: its data, borrowed from the model */
     int slot;                      /* CACHE: 2 * layer for keys, 2 * layer + 1 for values; otherwise -1 */
     int cache;                     /* VALUE: the cache whose last T rows it is, or -1 */
-    int buffer;                    /* VALUE without cache: its buffer (tensors that never live together share one); else -1 */
+    int buffer; /* VALUE without cache: its buffer (tensors that never live together share one); else -1 */
 } qp_plan_tensor;
 
 typedef struct qp_plan_node {
     char name[QP_NAME_MAX]; /* module path */
     const qp_operation *operation;
-    int layer; /* -1 outside the layers */
+    int layer;                          /* -1 outside the layers */
     int in[QP_MAX_IN], out[QP_MAX_OUT]; /* indices of tensors, in the operation's order */
     int64_t in_skip[QP_MAX_IN];         /* elements of the input to skip */
     int64_t extent[QP_MAX_EXTENTS];
@@ -71,9 +71,9 @@ typedef struct qp_cublas_choices {
 } qp_cublas_choices;
 
 typedef struct qp_plan_options {
-    int64_t tokens;        /* T: rows of this pass, at least 1 */
-    int64_t capacity;      /* the most keys that the cache will hold, at least T */
-    bool last_logits_only; /* lm_head on the last position alone, as generate() does; otherwise on all */
+    int64_t tokens;                   /* T: rows of this pass, at least 1 */
+    int64_t capacity;                 /* the most keys that the cache will hold, at least T */
+    bool last_logits_only;            /* lm_head on the last position alone, as generate() does; otherwise on all */
     const qp_cublas_choices *choices; /* borrowed; NULL: what is usual */
 } qp_plan_options;
 
@@ -87,7 +87,7 @@ typedef struct qp_plan {
     int node_count;
     struct qp_buffer_size {
         int64_t elements, bytes; /* the most that a tensor needs of it, at full capacity */
-    } *buffers;
+    } * buffers;
     int buffer_count;
     int input_ids, position_ids; /* tensors */
     int logits, next_token;

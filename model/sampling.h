@@ -25,7 +25,7 @@ typedef struct qp_sampler {
     struct qp_candidate {
         double weight;
         int64_t id;
-    } *candidates; /* [vocabulary] */
+    } * candidates; /* [vocabulary] */
     int64_t vocabulary;
 } qp_sampler;
 

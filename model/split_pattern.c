@@ -28,8 +28,8 @@ static qp_status no_memory(const char *origin)
 /* ---- Translation ---- */
 
 /* White_Space of the Unicode standard, as Oniguruma's \s has it. PCRE2's own \s adds U+180E. */
-#define WHITE_SPACE                                                                \
-    "\\x{09}-\\x{0D}\\x{20}\\x{85}\\x{A0}\\x{1680}\\x{2000}-\\x{200A}\\x{2028}\\x{2029}" \
+#define WHITE_SPACE                                                                                                    \
+    "\\x{09}-\\x{0D}\\x{20}\\x{85}\\x{A0}\\x{1680}\\x{2000}-\\x{200A}\\x{2028}\\x{2029}"                               \
     "\\x{202F}\\x{205F}\\x{3000}"
 
 typedef struct translation {
@@ -85,7 +85,7 @@ static const char *translate_escape(translation *t)
 
 static const char *translate_group(translation *t)
 {
-    static const char *const known[] = {"(?:", "(?i:", "(?!", "(?="};
+    static const char *const known[] = { "(?:", "(?i:", "(?!", "(?=" };
     for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
         const size_t length = strlen(known[i]);
         if (strncmp(t->at, known[i], length) != 0) continue;
@@ -152,7 +152,7 @@ static const char *translate(translation *t)
 static qp_status compile(const char *regex, const char *origin, pcre2_code **code)
 {
     qp_status status = QP_OK;
-    translation t = {.at = regex};
+    translation t = { .at = regex };
     int error;
     PCRE2_SIZE at;
     if (strlen(regex) > MAX_PATTERN)

@@ -17,11 +17,11 @@ typedef enum qp_precision {
 
 typedef struct qp_store {
     qp_precision precision;
-    int64_t capacity;      /* keys that the cache holds */
-    int64_t row;           /* elements of a cache row: num_key_value_heads * head_dim */
+    int64_t capacity; /* keys that the cache holds */
+    int64_t row;      /* elements of a cache row: num_key_value_heads * head_dim */
     int layers;
-    void **cache;          /* [2 * layers]: keys and values of layer 0, of layer 1, ... */
-    void **buffers;        /* one for each buffer of the plans that were prepared */
+    void **cache;   /* [2 * layers]: keys and values of layer 0, of layer 1, ... */
+    void **buffers; /* one for each buffer of the plans that were prepared */
     int64_t *buffer_bytes;
     int buffer_count;
     int64_t *input_ids, *position_ids;

@@ -24,13 +24,13 @@ typedef struct token {
 } token;
 
 struct qp_tokenizer {
-    char *path;             /* owned: for messages */
-    token *tokens;          /* owned: [token_count], by id */
+    char *path;    /* owned: for messages */
+    token *tokens; /* owned: [token_count], by id */
     int32_t token_count;
-    int32_t *slots;         /* owned: hash table of ids by key, -1 is free */
+    int32_t *slots; /* owned: hash table of ids by key, -1 is free */
     size_t slot_mask;
-    qp_bpe *bpe;            /* owned */
-    int32_t *added;         /* owned: ids of added tokens by first byte, then longest first */
+    qp_bpe *bpe;              /* owned */
+    int32_t *added;           /* owned: ids of added tokens by first byte, then longest first */
     int32_t added_first[257]; /* added tokens that begin with byte b: added[added_first[b] .. added_first[b + 1]) */
     bool nfc;
     qp_split_pattern *pattern; /* owned */
@@ -190,7 +190,7 @@ static qp_status read_vocab(qp_tokenizer *tokenizer, qp_json_node vocab, int32_t
     for (int b = 0; b < 256; b++) {
         /* The alphabet ends below U+0800: one or two bytes. */
         const int32_t point = point_of[b];
-        const char one[1] = {(char)point}, two[2] = {(char)(0xC0 | point >> 6), (char)(0x80 | (point & 0x3F))};
+        const char one[1] = { (char)point }, two[2] = { (char)(0xC0 | point >> 6), (char)(0x80 | (point & 0x3F)) };
         const char *const key = point < 0x80 ? one : two;
         const size_t length = point < 0x80 ? sizeof one : sizeof two;
         byte_ids[b] = find_token(tokenizer, key, length);
@@ -270,7 +270,7 @@ done:
 
 static qp_status read_added_token(qp_tokenizer *tokenizer, qp_json_node node, int32_t *id)
 {
-    static const char *const must_be_off[] = {"single_word", "lstrip", "rstrip", "normalized"};
+    static const char *const must_be_off[] = { "single_word", "lstrip", "rstrip", "normalized" };
     const char *content;
     char text[72];
     bool special;
@@ -352,7 +352,7 @@ static qp_status require_type(const qp_tokenizer *tokenizer, qp_json_node root, 
 
 static qp_status check_model(const qp_tokenizer *tokenizer, qp_json_node model)
 {
-    static const char *const must_be_empty[] = {"continuing_subword_prefix", "end_of_word_suffix"};
+    static const char *const must_be_empty[] = { "continuing_subword_prefix", "end_of_word_suffix" };
     double dropout;
     bool whole;
     for (size_t i = 0; i < sizeof must_be_empty / sizeof must_be_empty[0]; i++) {
@@ -383,8 +383,10 @@ static qp_status read_pre_tokenizer(qp_tokenizer *tokenizer, qp_json_node root)
     const qp_json_node bytes = qp_json_next(split);
     if (!is_type(sequence, "Sequence") || !is_type(split, "Split") || !is_type(bytes, "ByteLevel") ||
         qp_json_next(bytes).item != NULL)
-        return qp_fail(QP_UNSUPPORTED, "the pre_tokenizer of %s is not a Sequence of Split and ByteLevel, and no other"
-                       " is supported", tokenizer->path);
+        return qp_fail(QP_UNSUPPORTED,
+                       "the pre_tokenizer of %s is not a Sequence of Split and ByteLevel, and no other"
+                       " is supported",
+                       tokenizer->path);
     const char *behavior, *pattern;
     bool invert, prefix, own;
     qp_json_node choice;
@@ -395,8 +397,10 @@ static qp_status read_pre_tokenizer(qp_tokenizer *tokenizer, qp_json_node root)
     QP_TRY(qp_json_get_bool_or(bytes, "add_prefix_space", true, &prefix));
     QP_TRY(qp_json_get_bool_or(bytes, "use_regex", true, &own));
     if (strcmp(behavior, "Isolated") != 0 || invert)
-        return qp_fail(QP_UNSUPPORTED, "the Split of %s has another behavior than Isolated, or invert, which is not"
-                       " supported", tokenizer->path);
+        return qp_fail(QP_UNSUPPORTED,
+                       "the Split of %s has another behavior than Isolated, or invert, which is not"
+                       " supported",
+                       tokenizer->path);
     if (prefix || own)
         return qp_fail(QP_UNSUPPORTED, "the ByteLevel of %s has add_prefix_space or use_regex, which is not supported",
                        tokenizer->path);
@@ -405,7 +409,7 @@ static qp_status read_pre_tokenizer(qp_tokenizer *tokenizer, qp_json_node root)
 
 static qp_status read_tokenizer(qp_tokenizer *tokenizer, qp_json_node root)
 {
-    static const char *const must_be_null[] = {"truncation", "padding"};
+    static const char *const must_be_null[] = { "truncation", "padding" };
     qp_json_node model, vocab, merges, added;
     int32_t byte_ids[256];
     for (size_t i = 0; i < sizeof must_be_null / sizeof must_be_null[0]; i++)
@@ -592,7 +596,7 @@ qp_status qp_tokenizer_encode(const qp_tokenizer *tokenizer, const char *text, i
                               int64_t *count)
 {
     qp_status status = QP_OK;
-    text_buffer repaired = {0};
+    text_buffer repaired = { 0 };
     size_t size = (size_t)bytes, bad;
     *ids = NULL;
     *count = 0;
@@ -601,7 +605,7 @@ qp_status qp_tokenizer_encode(const qp_tokenizer *tokenizer, const char *text, i
                        MAX_TEXT_BYTES);
     if (bytes == 0) text = "";
 
-    encoder e = {.tokenizer = tokenizer};
+    encoder e = { .tokenizer = tokenizer };
     if (!qp_utf8_valid(text, size, &bad)) {
         if (!append_repaired(&repaired, text, size, true, &bad)) {
             status = no_memory();
@@ -709,7 +713,7 @@ qp_status qp_tokenizer_decode(const qp_tokenizer *tokenizer, const int64_t *ids,
                               char **text, int64_t *bytes)
 {
     qp_status status = QP_OK;
-    qp_decoder decoder = {.tokenizer = tokenizer, .skip_special = skip_special};
+    qp_decoder decoder = { .tokenizer = tokenizer, .skip_special = skip_special };
     *text = NULL;
     *bytes = 0;
     for (int64_t i = 0; i < count && status == QP_OK; i++) status = take_token(&decoder, ids[i]);

@@ -23,7 +23,7 @@
  * machines give no name there. */
 static void read_cpu(char *cpu, size_t size)
 {
-    static const char *const keys[] = {"model name", "Model", "Hardware"};
+    static const char *const keys[] = { "model name", "Model", "Hardware" };
     char line[512];
     (void)snprintf(cpu, size, "unknown");
     FILE *stream = fopen("/proc/cpuinfo", "r");

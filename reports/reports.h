@@ -10,7 +10,7 @@
 #include "../kernels/status.h"
 
 typedef struct qp_terminal_style {
-    bool color; /* ANSI colours: only on a terminal, and not under NO_COLOR */
+    bool color;     /* ANSI colours: only on a terminal, and not under NO_COLOR */
     bool every_row; /* each row, not one line a boundary */
 } qp_terminal_style;
 

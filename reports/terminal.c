@@ -16,7 +16,7 @@ typedef struct page {
 
 static const char *start(const page *p, colour c)
 {
-    static const char *const codes[] = {"", "\033[32m", "\033[33m", "\033[31m", "\033[2m"};
+    static const char *const codes[] = { "", "\033[32m", "\033[33m", "\033[31m", "\033[2m" };
     return p->color ? codes[c] : "";
 }
 
@@ -123,7 +123,7 @@ typedef struct group {
     int64_t rows, elements, local_mismatches, carried_mismatches;
     int local_rows, carried_rows, origin_rows;
     double local_ulp;
-    qp_gate gate;       /* of the local rows; of the carried ones if there are no others */
+    qp_gate gate; /* of the local rows; of the carried ones if there are no others */
     pooled ours, golden, came_in, added;
     qp_verdict verdict; /* the worst */
 } group;
@@ -173,14 +173,13 @@ static void print_group(const page *p, const group *g, int width)
     colour c;
     const char *mark = mark_of(g->verdict, &c);
     const bool local = g->local_rows > 0, carried = g->carried_rows > 0, origin = g->origin_rows > 0;
-    (void)fprintf(p->stream, "%-*s %5" PRId64 " %6s %6s %5s %-7s %7s %7s %6s %7s %7s %s%s%s\n", width,
-                  g->boundary.text, g->rows, say_count(g->elements).text,
-                  local ? say_count(g->local_mismatches).text : "-", local ? say_ulp(g->local_ulp).text : "-",
-                  qp_gate_name(g->gate), local ? say_error(pooled_rms(&g->ours)).text : "-",
-                  local ? say_error(pooled_rms(&g->golden)).text : "-",
-                  carried ? say_count(g->carried_mismatches).text : "-",
-                  origin ? say_error(pooled_rms(&g->came_in)).text : "-",
-                  origin ? say_error(pooled_rms(&g->added)).text : "-", start(p, c), mark, stop(p, c));
+    (void)fprintf(
+        p->stream, "%-*s %5" PRId64 " %6s %6s %5s %-7s %7s %7s %6s %7s %7s %s%s%s\n", width, g->boundary.text, g->rows,
+        say_count(g->elements).text, local ? say_count(g->local_mismatches).text : "-",
+        local ? say_ulp(g->local_ulp).text : "-", qp_gate_name(g->gate),
+        local ? say_error(pooled_rms(&g->ours)).text : "-", local ? say_error(pooled_rms(&g->golden)).text : "-",
+        carried ? say_count(g->carried_mismatches).text : "-", origin ? say_error(pooled_rms(&g->came_in)).text : "-",
+        origin ? say_error(pooled_rms(&g->added)).text : "-", start(p, c), mark, stop(p, c));
 }
 
 static void print_groups(const page *p, const qp_report *report)
@@ -209,8 +208,10 @@ static void print_groups(const page *p, const qp_report *report)
                   "rows", "elem", "differ", "ulp", "gate", "ours", "PyTorch", "differ", "came in", "added", "verdict",
                   stop(p, DIM));
     for (int i = 0; i < count; i++) print_group(p, &groups[i], width);
-    (void)fprintf(p->stream, "%sours, PyTorch: error against fp64; came in, added: the two parts of ours - golden; "
-                             "all as root mean square%s\n", start(p, DIM), stop(p, DIM));
+    (void)fprintf(p->stream,
+                  "%sours, PyTorch: error against fp64; came in, added: the two parts of ours - golden; "
+                  "all as root mean square%s\n",
+                  start(p, DIM), stop(p, DIM));
     free(groups);
 }
 
@@ -339,7 +340,7 @@ static void print_summary(const page *p, const qp_report *report)
 
 void qp_report_print(const qp_report *report, const qp_golden *golden, qp_terminal_style style, FILE *stream)
 {
-    const page p = {stream, style.color};
+    const page p = { stream, style.color };
     print_header(&p, report, golden);
     if (report->row_count == 0)
         (void)fputs("nothing was compared\n", stream);

@@ -49,7 +49,7 @@ static void expect_refusal(qp_status wanted, const char *part)
 
 START_TEST(test_checkpoint_reads_what_is_there)
 {
-    static const int64_t shape[2] = {2, 3};
+    static const int64_t shape[2] = { 2, 3 };
     qp_checkpoint *c;
     const qp_bf16 *data;
     files_clear();
@@ -117,7 +117,7 @@ END_TEST
 
 START_TEST(test_checkpoint_asks_for_dtype_and_shape)
 {
-    static const int64_t right[2] = {2, 3}, swapped[2] = {3, 2}, flat[1] = {6};
+    static const int64_t right[2] = { 2, 3 }, swapped[2] = { 3, 2 }, flat[1] = { 6 };
     const qp_bf16 *data;
     files_clear();
     write_tensors("model.safetensors",
@@ -139,7 +139,7 @@ END_TEST
 
 START_TEST(test_checkpoint_misaligned_bf16_is_refused)
 {
-    static const int64_t shape[1] = {1};
+    static const int64_t shape[1] = { 1 };
     const qp_bf16 *data;
     files_clear();
     /* The header's length decides where the data begin: an odd one. */
@@ -161,68 +161,68 @@ static const struct {
     qp_status status;
     const char *part;
 } lies[] = {
-    {"[1]", 0, QP_FORMAT, "does not begin with {"},
-    {" {}", 0, QP_FORMAT, "does not begin with {"},
-    {"{\"w\":", 0, QP_FORMAT, "not valid JSON"},
-    {"{} {}", 0, QP_FORMAT, "more after the end"},
-    {"{\"w\":1}", 0, QP_FORMAT, "w in "},
-    {"{\"w\":[]}", 0, QP_FORMAT, "an object is needed"},
-    {"{\"w\":{}}", 0, QP_FORMAT, "w.dtype is missing"},
-    {"{\"w\":{\"dtype\":\"BF16\",\"shape\":[1]}}", 2, QP_FORMAT, "w.data_offsets is missing"},
-    {"{\"w\":{\"dtype\":\"BF16\",\"data_offsets\":[0,2]}}", 2, QP_FORMAT, "w.shape is missing"},
-    {"{\"w\":{\"dtype\":16,\"shape\":[1],\"data_offsets\":[0,2]}}", 2, QP_FORMAT, "w.dtype in "},
-    {"{\"w\":{\"dtype\":\"BF17\",\"shape\":[1],\"data_offsets\":[0,2]}}", 2, QP_UNSUPPORTED, "dtype \"BF17\""},
-    {"{\"w\":{\"dtype\":\"bf16\",\"shape\":[1],\"data_offsets\":[0,2]}}", 2, QP_UNSUPPORTED, "dtype \"bf16\""},
-    {"{\"w\":{\"dtype\":\"BF16\",\"shape\":1,\"data_offsets\":[0,2]}}", 2, QP_FORMAT, "w.shape in "},
-    {"{\"w\":{\"dtype\":\"BF16\",\"shape\":[-1],\"data_offsets\":[0,2]}}", 2, QP_FORMAT, "negative dimension -1"},
-    {"{\"w\":{\"dtype\":\"BF16\",\"shape\":[1.5],\"data_offsets\":[0,2]}}", 2, QP_FORMAT, "w.shape[0] in "},
-    {"{\"w\":{\"dtype\":\"BF16\",\"shape\":[\"1\"],\"data_offsets\":[0,2]}}", 2, QP_FORMAT, "w.shape[0] in "},
-    {"{\"w\":{\"dtype\":\"BF16\",\"shape\":[null],\"data_offsets\":[0,2]}}", 2, QP_FORMAT, "is null"},
-    {"{\"w\":{\"dtype\":\"BF16\",\"shape\":[1,1,1,1,1,1,1,1,1],\"data_offsets\":[0,2]}}", 2, QP_UNSUPPORTED,
-     "more than 8 dimensions"},
-    {"{\"w\":{\"dtype\":\"BF16\",\"shape\":[4294967296,4294967296],\"data_offsets\":[0,2]}}", 2, QP_FORMAT,
-     "more than 2^63 bytes"},
-    {"{\"w\":{\"dtype\":\"BF16\",\"shape\":[4503599627370496,2048],\"data_offsets\":[0,0]}}", 0, QP_FORMAT,
-     "more than 2^63 bytes"},
-    {"{\"w\":{\"dtype\":\"BF16\",\"shape\":[1e300],\"data_offsets\":[0,2]}}", 2, QP_FORMAT, "whole number"},
-    {"{\"w\":{\"dtype\":\"BF16\",\"shape\":[2],\"data_offsets\":[0,2]}}", 2, QP_FORMAT,
-     "has 2 bytes, but its shape and dtype need 4"},
-    {"{\"w\":{\"dtype\":\"BF16\",\"shape\":[1],\"data_offsets\":[0,4]}}", 4, QP_FORMAT, "has 4 bytes, but its shape"},
-    {"{\"w\":{\"dtype\":\"BF16\",\"shape\":[4],\"data_offsets\":[0,8]}}", 6, QP_FORMAT,
-     "bytes 0 to 8, but the file has 6 bytes of data"},
-    {"{\"w\":{\"dtype\":\"BF16\",\"shape\":[1],\"data_offsets\":[9007199254740990,9007199254740992]}}", 2, QP_FORMAT,
-     "but the file has 2 bytes of data"},
-    {"{\"w\":{\"dtype\":\"BF16\",\"shape\":[1],\"data_offsets\":[-2,0]}}", 2, QP_FORMAT, "bytes -2 to 0"},
-    {"{\"w\":{\"dtype\":\"BF16\",\"shape\":[1],\"data_offsets\":[2,0]}}", 2, QP_FORMAT, "bytes 2 to 0"},
-    {"{\"w\":{\"dtype\":\"BF16\",\"shape\":[1],\"data_offsets\":[0]}}", 2, QP_FORMAT, "are not two numbers"},
-    {"{\"w\":{\"dtype\":\"BF16\",\"shape\":[1],\"data_offsets\":[0,2,4]}}", 2, QP_FORMAT, "are not two numbers"},
-    {"{\"w\":{\"dtype\":\"BF16\",\"shape\":[1],\"data_offsets\":[]}}", 2, QP_FORMAT, "are not two numbers"},
-    {"{\"w\":{\"dtype\":\"BF16\",\"shape\":[1],\"data_offsets\":[0,\"2\"]}}", 2, QP_FORMAT, "w.data_offsets[1]"},
-    {"{\"w\":{\"dtype\":\"BF16\",\"shape\":[1],\"data_offsets\":{\"a\":0,\"b\":2}}}", 2, QP_FORMAT,
-     "an array is needed"},
-    {"{\"a\":{\"dtype\":\"BF16\",\"shape\":[2],\"data_offsets\":[0,4]},"
-     "\"b\":{\"dtype\":\"BF16\",\"shape\":[2],\"data_offsets\":[2,6]}}",
-     6, QP_FORMAT, "a and b overlap"},
-    {"{\"a\":{\"dtype\":\"BF16\",\"shape\":[2],\"data_offsets\":[0,4]},"
-     "\"b\":{\"dtype\":\"BF16\",\"shape\":[2],\"data_offsets\":[0,4]}}",
-     4, QP_FORMAT, "overlap"},
-    {"{\"a\":{\"dtype\":\"BF16\",\"shape\":[3],\"data_offsets\":[0,6]},"
-     "\"b\":{\"dtype\":\"BF16\",\"shape\":[1],\"data_offsets\":[2,4]}}",
-     6, QP_FORMAT, "a and b overlap"},
-    {"{\"a\":{\"dtype\":\"BF16\",\"shape\":[1],\"data_offsets\":[0,2]},"
-     "\"b\":{\"dtype\":\"BF16\",\"shape\":[1],\"data_offsets\":[4,6]}}",
-     6, QP_FORMAT, "leaves the bytes 2 to 4 before b unused"},
-    {"{\"a\":{\"dtype\":\"BF16\",\"shape\":[1],\"data_offsets\":[2,4]}}", 4, QP_FORMAT, "leaves the bytes 0 to 2"},
-    {"{\"a\":{\"dtype\":\"BF16\",\"shape\":[1],\"data_offsets\":[0,2]}}", 4, QP_FORMAT,
-     "has 4 bytes of data, but its tensors end at 2"},
-    {"{}", 2, QP_FORMAT, "has 2 bytes of data, but its tensors end at 0"},
-    {"{\"a\":{\"dtype\":\"BF16\",\"shape\":[1],\"data_offsets\":[0,2]},"
-     "\"a\":{\"dtype\":\"BF16\",\"shape\":[1],\"data_offsets\":[2,4]}}",
-     4, QP_FORMAT, "a is in "},
-    {"{\"\":{\"dtype\":\"BF16\",\"shape\":[1],\"data_offsets\":[0,2]}}", 2, QP_FORMAT, "name is empty"},
-    {"{\"a\\nb\":{\"dtype\":\"BF16\",\"shape\":[1],\"data_offsets\":[0,2]}}", 2, QP_FORMAT, "not printable"},
-    {"{\"a\\u0000b\":{\"dtype\":\"BF16\",\"shape\":[1],\"data_offsets\":[0,2]}}", 2, QP_FORMAT, "\\u0000"},
-    {"{\"a\xFF\":{\"dtype\":\"BF16\",\"shape\":[1],\"data_offsets\":[0,2]}}", 2, QP_FORMAT, "not UTF-8"},
+    { "[1]", 0, QP_FORMAT, "does not begin with {" },
+    { " {}", 0, QP_FORMAT, "does not begin with {" },
+    { "{\"w\":", 0, QP_FORMAT, "not valid JSON" },
+    { "{} {}", 0, QP_FORMAT, "more after the end" },
+    { "{\"w\":1}", 0, QP_FORMAT, "w in " },
+    { "{\"w\":[]}", 0, QP_FORMAT, "an object is needed" },
+    { "{\"w\":{}}", 0, QP_FORMAT, "w.dtype is missing" },
+    { "{\"w\":{\"dtype\":\"BF16\",\"shape\":[1]}}", 2, QP_FORMAT, "w.data_offsets is missing" },
+    { "{\"w\":{\"dtype\":\"BF16\",\"data_offsets\":[0,2]}}", 2, QP_FORMAT, "w.shape is missing" },
+    { "{\"w\":{\"dtype\":16,\"shape\":[1],\"data_offsets\":[0,2]}}", 2, QP_FORMAT, "w.dtype in " },
+    { "{\"w\":{\"dtype\":\"BF17\",\"shape\":[1],\"data_offsets\":[0,2]}}", 2, QP_UNSUPPORTED, "dtype \"BF17\"" },
+    { "{\"w\":{\"dtype\":\"bf16\",\"shape\":[1],\"data_offsets\":[0,2]}}", 2, QP_UNSUPPORTED, "dtype \"bf16\"" },
+    { "{\"w\":{\"dtype\":\"BF16\",\"shape\":1,\"data_offsets\":[0,2]}}", 2, QP_FORMAT, "w.shape in " },
+    { "{\"w\":{\"dtype\":\"BF16\",\"shape\":[-1],\"data_offsets\":[0,2]}}", 2, QP_FORMAT, "negative dimension -1" },
+    { "{\"w\":{\"dtype\":\"BF16\",\"shape\":[1.5],\"data_offsets\":[0,2]}}", 2, QP_FORMAT, "w.shape[0] in " },
+    { "{\"w\":{\"dtype\":\"BF16\",\"shape\":[\"1\"],\"data_offsets\":[0,2]}}", 2, QP_FORMAT, "w.shape[0] in " },
+    { "{\"w\":{\"dtype\":\"BF16\",\"shape\":[null],\"data_offsets\":[0,2]}}", 2, QP_FORMAT, "is null" },
+    { "{\"w\":{\"dtype\":\"BF16\",\"shape\":[1,1,1,1,1,1,1,1,1],\"data_offsets\":[0,2]}}", 2, QP_UNSUPPORTED,
+      "more than 8 dimensions" },
+    { "{\"w\":{\"dtype\":\"BF16\",\"shape\":[4294967296,4294967296],\"data_offsets\":[0,2]}}", 2, QP_FORMAT,
+      "more than 2^63 bytes" },
+    { "{\"w\":{\"dtype\":\"BF16\",\"shape\":[4503599627370496,2048],\"data_offsets\":[0,0]}}", 0, QP_FORMAT,
+      "more than 2^63 bytes" },
+    { "{\"w\":{\"dtype\":\"BF16\",\"shape\":[1e300],\"data_offsets\":[0,2]}}", 2, QP_FORMAT, "whole number" },
+    { "{\"w\":{\"dtype\":\"BF16\",\"shape\":[2],\"data_offsets\":[0,2]}}", 2, QP_FORMAT,
+      "has 2 bytes, but its shape and dtype need 4" },
+    { "{\"w\":{\"dtype\":\"BF16\",\"shape\":[1],\"data_offsets\":[0,4]}}", 4, QP_FORMAT, "has 4 bytes, but its shape" },
+    { "{\"w\":{\"dtype\":\"BF16\",\"shape\":[4],\"data_offsets\":[0,8]}}", 6, QP_FORMAT,
+      "bytes 0 to 8, but the file has 6 bytes of data" },
+    { "{\"w\":{\"dtype\":\"BF16\",\"shape\":[1],\"data_offsets\":[9007199254740990,9007199254740992]}}", 2, QP_FORMAT,
+      "but the file has 2 bytes of data" },
+    { "{\"w\":{\"dtype\":\"BF16\",\"shape\":[1],\"data_offsets\":[-2,0]}}", 2, QP_FORMAT, "bytes -2 to 0" },
+    { "{\"w\":{\"dtype\":\"BF16\",\"shape\":[1],\"data_offsets\":[2,0]}}", 2, QP_FORMAT, "bytes 2 to 0" },
+    { "{\"w\":{\"dtype\":\"BF16\",\"shape\":[1],\"data_offsets\":[0]}}", 2, QP_FORMAT, "are not two numbers" },
+    { "{\"w\":{\"dtype\":\"BF16\",\"shape\":[1],\"data_offsets\":[0,2,4]}}", 2, QP_FORMAT, "are not two numbers" },
+    { "{\"w\":{\"dtype\":\"BF16\",\"shape\":[1],\"data_offsets\":[]}}", 2, QP_FORMAT, "are not two numbers" },
+    { "{\"w\":{\"dtype\":\"BF16\",\"shape\":[1],\"data_offsets\":[0,\"2\"]}}", 2, QP_FORMAT, "w.data_offsets[1]" },
+    { "{\"w\":{\"dtype\":\"BF16\",\"shape\":[1],\"data_offsets\":{\"a\":0,\"b\":2}}}", 2, QP_FORMAT,
+      "an array is needed" },
+    { "{\"a\":{\"dtype\":\"BF16\",\"shape\":[2],\"data_offsets\":[0,4]},"
+      "\"b\":{\"dtype\":\"BF16\",\"shape\":[2],\"data_offsets\":[2,6]}}",
+      6, QP_FORMAT, "a and b overlap" },
+    { "{\"a\":{\"dtype\":\"BF16\",\"shape\":[2],\"data_offsets\":[0,4]},"
+      "\"b\":{\"dtype\":\"BF16\",\"shape\":[2],\"data_offsets\":[0,4]}}",
+      4, QP_FORMAT, "overlap" },
+    { "{\"a\":{\"dtype\":\"BF16\",\"shape\":[3],\"data_offsets\":[0,6]},"
+      "\"b\":{\"dtype\":\"BF16\",\"shape\":[1],\"data_offsets\":[2,4]}}",
+      6, QP_FORMAT, "a and b overlap" },
+    { "{\"a\":{\"dtype\":\"BF16\",\"shape\":[1],\"data_offsets\":[0,2]},"
+      "\"b\":{\"dtype\":\"BF16\",\"shape\":[1],\"data_offsets\":[4,6]}}",
+      6, QP_FORMAT, "leaves the bytes 2 to 4 before b unused" },
+    { "{\"a\":{\"dtype\":\"BF16\",\"shape\":[1],\"data_offsets\":[2,4]}}", 4, QP_FORMAT, "leaves the bytes 0 to 2" },
+    { "{\"a\":{\"dtype\":\"BF16\",\"shape\":[1],\"data_offsets\":[0,2]}}", 4, QP_FORMAT,
+      "has 4 bytes of data, but its tensors end at 2" },
+    { "{}", 2, QP_FORMAT, "has 2 bytes of data, but its tensors end at 0" },
+    { "{\"a\":{\"dtype\":\"BF16\",\"shape\":[1],\"data_offsets\":[0,2]},"
+      "\"a\":{\"dtype\":\"BF16\",\"shape\":[1],\"data_offsets\":[2,4]}}",
+      4, QP_FORMAT, "a is in " },
+    { "{\"\":{\"dtype\":\"BF16\",\"shape\":[1],\"data_offsets\":[0,2]}}", 2, QP_FORMAT, "name is empty" },
+    { "{\"a\\nb\":{\"dtype\":\"BF16\",\"shape\":[1],\"data_offsets\":[0,2]}}", 2, QP_FORMAT, "not printable" },
+    { "{\"a\\u0000b\":{\"dtype\":\"BF16\",\"shape\":[1],\"data_offsets\":[0,2]}}", 2, QP_FORMAT, "\\u0000" },
+    { "{\"a\xFF\":{\"dtype\":\"BF16\",\"shape\":[1],\"data_offsets\":[0,2]}}", 2, QP_FORMAT, "not UTF-8" },
 };
 
 START_TEST(test_checkpoint_lying_headers_are_refused)
@@ -239,16 +239,16 @@ START_TEST(test_checkpoint_lying_header_lengths_are_refused)
         uint64_t length;
         const char *part;
     } cases[] = {
-        {0, "says that its header has 0 bytes"},
-        {3, "says that its header has 3 bytes, but 2 follow"},
-        {1, "not valid JSON"},
-        {UINT64_C(1) << 60, "says that its header has 1152921504606846976 bytes, but 2 follow"},
-        {UINT64_C(1) << 63, "but 2 follow"},
-        {UINT64_MAX, "but 2 follow"},
-        {UINT64_MAX - 7, "but 2 follow"},
+        { 0, "says that its header has 0 bytes" },
+        { 3, "says that its header has 3 bytes, but 2 follow" },
+        { 1, "not valid JSON" },
+        { UINT64_C(1) << 60, "says that its header has 1152921504606846976 bytes, but 2 follow" },
+        { UINT64_C(1) << 63, "but 2 follow" },
+        { UINT64_MAX, "but 2 follow" },
+        { UINT64_MAX - 7, "but 2 follow" },
     };
     for (size_t c = 0; c < sizeof cases / sizeof cases[0]; c++) {
-        unsigned char bytes[10] = {0, 0, 0, 0, 0, 0, 0, 0, '{', '}'};
+        unsigned char bytes[10] = { 0, 0, 0, 0, 0, 0, 0, 0, '{', '}' };
         for (size_t i = 0; i < 8; i++) bytes[i] = (unsigned char)(cases[c].length >> (8 * i));
         files_clear();
         files_write("model.safetensors", bytes, sizeof bytes);
@@ -259,7 +259,7 @@ END_TEST
 
 START_TEST(test_checkpoint_header_over_the_limit_is_refused)
 {
-    static const unsigned char prefix[8] = {0x01, 0xE1, 0xF5, 0x05}; /* 100,000,001 */
+    static const unsigned char prefix[8] = { 0x01, 0xE1, 0xF5, 0x05 }; /* 100,000,001 */
     files_clear();
     files_write("model.safetensors", prefix, sizeof prefix);
     ck_assert_int_eq(truncate(files_path("model.safetensors"), 100000100), 0); /* sparse */
@@ -329,25 +329,23 @@ static const struct {
     qp_status status;
     const char *part;
 } bad_indexes[] = {
-    {"{\"weight_map\": {\"a\": \"../one.safetensors\"}}", QP_FORMAT, "not a plain file name"},
-    {"{\"weight_map\": {\"a\": \"/etc/passwd\"}}", QP_FORMAT, "not a plain file name"},
-    {"{\"weight_map\": {\"a\": \"..\"}}", QP_FORMAT, "not a plain file name"},
-    {"{\"weight_map\": {\"a\": \"\"}}", QP_FORMAT, "not a plain file name"},
-    {"{\"weight_map\": {\"a\": \"x\\ny\"}}", QP_FORMAT, "not a plain file name"},
-    {"{\"weight_map\": {\"a\": 1}}", QP_FORMAT, "weight_map.a in "},
-    {"{\"weight_map\": []}", QP_FORMAT, "weight_map in "},
-    {"{\"weight_map\": {}}", QP_FORMAT, "names no tensor"},
-    {"{}", QP_FORMAT, "weight_map is missing"},
-    {"[", QP_FORMAT, "not valid JSON"},
-    {"{\"weight_map\": {\"a\": \"three.safetensors\"}}", QP_IO, "three.safetensors cannot be opened"},
-    {"{\"weight_map\": {\"a\": \"one.safetensors\", \"b\": \"one.safetensors\"}}", QP_FORMAT,
-     "weight_map.b in "},
-    {"{\"weight_map\": {\"a\": \"one.safetensors\", \"b\": \"one.safetensors\", \"c\": \"two.safetensors\"}}",
-     QP_FORMAT, "says one.safetensors, but that shard does not hold it"},
-    {"{\"weight_map\": {\"a\": \"one.safetensors\", \"d\": \"two.safetensors\"}}", QP_FORMAT,
-     "says two.safetensors, but that shard does not hold it"},
-    {"{\"weight_map\": {\"a\": \"one.safetensors\", \"b\": \"again.safetensors\"}}", QP_FORMAT,
-     "a is in "},
+    { "{\"weight_map\": {\"a\": \"../one.safetensors\"}}", QP_FORMAT, "not a plain file name" },
+    { "{\"weight_map\": {\"a\": \"/etc/passwd\"}}", QP_FORMAT, "not a plain file name" },
+    { "{\"weight_map\": {\"a\": \"..\"}}", QP_FORMAT, "not a plain file name" },
+    { "{\"weight_map\": {\"a\": \"\"}}", QP_FORMAT, "not a plain file name" },
+    { "{\"weight_map\": {\"a\": \"x\\ny\"}}", QP_FORMAT, "not a plain file name" },
+    { "{\"weight_map\": {\"a\": 1}}", QP_FORMAT, "weight_map.a in " },
+    { "{\"weight_map\": []}", QP_FORMAT, "weight_map in " },
+    { "{\"weight_map\": {}}", QP_FORMAT, "names no tensor" },
+    { "{}", QP_FORMAT, "weight_map is missing" },
+    { "[", QP_FORMAT, "not valid JSON" },
+    { "{\"weight_map\": {\"a\": \"three.safetensors\"}}", QP_IO, "three.safetensors cannot be opened" },
+    { "{\"weight_map\": {\"a\": \"one.safetensors\", \"b\": \"one.safetensors\"}}", QP_FORMAT, "weight_map.b in " },
+    { "{\"weight_map\": {\"a\": \"one.safetensors\", \"b\": \"one.safetensors\", \"c\": \"two.safetensors\"}}",
+      QP_FORMAT, "says one.safetensors, but that shard does not hold it" },
+    { "{\"weight_map\": {\"a\": \"one.safetensors\", \"d\": \"two.safetensors\"}}", QP_FORMAT,
+      "says two.safetensors, but that shard does not hold it" },
+    { "{\"weight_map\": {\"a\": \"one.safetensors\", \"b\": \"again.safetensors\"}}", QP_FORMAT, "a is in " },
 };
 
 START_TEST(test_checkpoint_bad_indexes_are_refused)
@@ -367,20 +365,25 @@ typedef struct named_shape {
     int64_t dims[2];
 } named_shape;
 
-static const qp_config small = {.hidden_size = 4, .intermediate_size = 6, .num_hidden_layers = 2,
-                                .num_attention_heads = 4, .num_key_value_heads = 2, .head_dim = 8, .vocab_size = 10};
+static const qp_config small = { .hidden_size = 4,
+                                 .intermediate_size = 6,
+                                 .num_hidden_layers = 2,
+                                 .num_attention_heads = 4,
+                                 .num_key_value_heads = 2,
+                                 .head_dim = 8,
+                                 .vocab_size = 10 };
 
 /* The tensors of `small`, written out here and not taken from the code under test. */
 static int list_tensors(named_shape list[64])
 {
     int n = 0;
-#define ADD(rank_, a, b, ...)                                                \
-    do {                                                                     \
-        (void)snprintf(list[n].name, sizeof list[n].name, __VA_ARGS__);      \
-        list[n].rank = rank_;                                                \
-        list[n].dims[0] = a;                                                 \
-        list[n].dims[1] = b;                                                 \
-        n++;                                                                 \
+#define ADD(rank_, a, b, ...)                                                                                          \
+    do {                                                                                                               \
+        (void)snprintf(list[n].name, sizeof list[n].name, __VA_ARGS__);                                                \
+        list[n].rank = rank_;                                                                                          \
+        list[n].dims[0] = a;                                                                                           \
+        list[n].dims[1] = b;                                                                                           \
+        n++;                                                                                                           \
     } while (0)
     ADD(2, 10, 4, "%s", "model.embed_tokens.weight");
     ADD(2, 10, 4, "%s", "lm_head.weight");
@@ -416,7 +419,7 @@ static void write_model(const named_shape *list, int count, int odd, flaw how)
     length += (size_t)snprintf(header, sizeof header, "{\"__metadata__\":{\"format\":\"pt\"}");
     for (int i = 0; i < count; i++) {
         if (i == odd && how == LEFT_OUT) continue;
-        int64_t dims[2] = {list[i].dims[0], list[i].dims[1]};
+        int64_t dims[2] = { list[i].dims[0], list[i].dims[1] };
         if (i == odd && how == TRANSPOSED_OR_LONGER) {
             dims[0] = list[i].rank == 2 ? list[i].dims[1] : list[i].dims[0] + 1;
             dims[1] = list[i].dims[0];
@@ -458,8 +461,7 @@ START_TEST(test_checkpoint_whole_model)
                    "model.layers.2.input_layernorm.weight is missing from ");
     other = small;
     other.vocab_size = 11;
-    expect_failure(qp_checkpoint_require_qwen3(c, &other), QP_FORMAT,
-                   "is BF16 [10, 4], but BF16 [11, 4] is needed");
+    expect_failure(qp_checkpoint_require_qwen3(c, &other), QP_FORMAT, "is BF16 [10, 4], but BF16 [11, 4] is needed");
     qp_checkpoint_close(c);
 }
 END_TEST
@@ -485,7 +487,7 @@ END_TEST
 
 START_TEST(test_checkpoint_each_tensor_is_demanded)
 {
-    static const char *const parts[] = {"is missing from", "is F16 [", "is needed"};
+    static const char *const parts[] = { "is missing from", "is F16 [", "is needed" };
     named_shape list[64];
     const int count = list_tensors(list);
     for (int how = LEFT_OUT; how <= TRANSPOSED_OR_LONGER; how++) {

@@ -240,10 +240,12 @@ END_TEST
 
 START_TEST(test_generate_answers)
 {
-    ck_assert_int_eq(run("generate --prompt 'The capital of Aistonia is Flubarg. What is the capital of Aistonia?'"), 0);
+    ck_assert_int_eq(run("generate --prompt 'The capital of Aistonia is Flubarg. What is the capital of Aistonia?'"),
+                     0);
     ck_assert_str_eq(out, " Flubarg.\n");
     ck_assert_str_eq(err, "");
-    ck_assert_int_eq(run("generate --chat --prompt 'The capital of Aistonia is Flubarg. What is the capital of Aistonia?'"), 0);
+    ck_assert_int_eq(
+        run("generate --chat --prompt 'The capital of Aistonia is Flubarg. What is the capital of Aistonia?'"), 0);
     ck_assert_ptr_nonnull(strstr(out, "Flubarg"));
 }
 END_TEST

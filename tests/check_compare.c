@@ -33,7 +33,7 @@ static int64_t histogram_sum(const qp_comparison *c)
 
 START_TEST(test_compare_equal_has_no_mismatch)
 {
-    const uint16_t values[] = {0x3f80, 0x0000, 0x8000, 0xc000, 0x0001, 0x7f80, 0xff80};
+    const uint16_t values[] = { 0x3f80, 0x0000, 0x8000, 0xc000, 0x0001, 0x7f80, 0xff80 };
     const qp_comparison c = compare_bf16(values, values, 7);
     ck_assert_int_eq(c.elements, 7);
     ck_assert_int_eq(c.mismatches, 0);
@@ -48,7 +48,7 @@ END_TEST
 
 START_TEST(test_compare_empty_has_no_elements)
 {
-    const int64_t lengths[] = {0, -1};
+    const int64_t lengths[] = { 0, -1 };
     for (size_t i = 0; i < 2; i++) {
         const qp_comparison c = qp_compare(QP_F32, NULL, NULL, lengths[i]);
         ck_assert_int_eq(c.elements, 0);
@@ -62,7 +62,7 @@ END_TEST
 
 START_TEST(test_compare_nan_against_nan_is_equal)
 {
-    const uint16_t want[] = {0x7fc0, 0x7fff, 0xffc1}, got[] = {0x7fff, 0xff81, 0x7f81};
+    const uint16_t want[] = { 0x7fc0, 0x7fff, 0xffc1 }, got[] = { 0x7fff, 0xff81, 0x7f81 };
     const qp_comparison c = compare_bf16(want, got, 3);
     ck_assert_int_eq(c.mismatches, 0);
     ck_assert_int_eq(c.nonfinite, 3);
@@ -71,7 +71,7 @@ END_TEST
 
 START_TEST(test_compare_nan_against_number_is_class_mismatch)
 {
-    const uint16_t values[] = {0x3f80, 0x0000, 0x7f80, 0xff80, 0x8000};
+    const uint16_t values[] = { 0x3f80, 0x0000, 0x7f80, 0xff80, 0x8000 };
     for (size_t i = 0; i < sizeof values / sizeof *values; i++) {
         const uint16_t nan = 0x7fff;
         const qp_comparison a = compare_bf16(&nan, &values[i], 1), b = compare_bf16(&values[i], &nan, 1);
@@ -88,7 +88,7 @@ END_TEST
 
 START_TEST(test_compare_infinity_against_number_or_other_infinity_is_class_mismatch)
 {
-    const uint16_t want[] = {0x7f80, 0x7f80, 0x7f7f, 0xff7f}, got[] = {0x7f7f, 0xff80, 0x7f80, 0xff80};
+    const uint16_t want[] = { 0x7f80, 0x7f80, 0x7f7f, 0xff7f }, got[] = { 0x7f7f, 0xff80, 0x7f80, 0xff80 };
     const qp_comparison c = compare_bf16(want, got, 4);
     ck_assert_int_eq(c.mismatches, 4);
     ck_assert_int_eq(c.class_mismatches, 4);
@@ -99,7 +99,7 @@ END_TEST
 
 START_TEST(test_compare_signed_zeros_are_class_mismatch_one_ulp_apart)
 {
-    const uint16_t want[] = {0x0000, 0x8000}, got[] = {0x8000, 0x0000};
+    const uint16_t want[] = { 0x0000, 0x8000 }, got[] = { 0x8000, 0x0000 };
     const qp_comparison c = compare_bf16(want, got, 2);
     ck_assert_int_eq(c.mismatches, 2);
     ck_assert_int_eq(c.class_mismatches, 2);
@@ -114,7 +114,7 @@ END_TEST
 
 START_TEST(test_compare_zero_against_subnormal_is_a_distance)
 {
-    const uint16_t want[] = {0x0000, 0x8000, 0x0001}, got[] = {0x0001, 0x0001, 0x8001};
+    const uint16_t want[] = { 0x0000, 0x8000, 0x0001 }, got[] = { 0x0001, 0x0001, 0x8001 };
     const qp_comparison c = compare_bf16(want, got, 3);
     ck_assert_int_eq(c.class_mismatches, 0);
     ck_assert_int_eq(c.histogram[ZERO + 1], 1); /* +0 to the next above */
@@ -126,7 +126,7 @@ END_TEST
 
 START_TEST(test_compare_one_ulp_has_its_sign_in_the_histogram)
 {
-    const uint16_t want[] = {0x3f80, 0x3f80, 0xbf80, 0xbf80}, got[] = {0x3f81, 0x3f7f, 0xbf81, 0xbf7f};
+    const uint16_t want[] = { 0x3f80, 0x3f80, 0xbf80, 0xbf80 }, got[] = { 0x3f81, 0x3f7f, 0xbf81, 0xbf7f };
     const qp_comparison c = compare_bf16(want, got, 4);
     ck_assert_int_eq(c.mismatches, 4);
     ck_assert_int_eq(c.histogram[ZERO + 1], 2);
@@ -141,8 +141,8 @@ END_TEST
 
 START_TEST(test_compare_histogram_has_every_class)
 {
-    const int distances[] = {-100, -8, -7, -4, -3, -2, -1, 0, 1, 2, 3, 4, 7, 8, 100};
-    const int64_t expected[QP_ULP_CLASSES] = {2, 2, 1, 1, 1, 1, 1, 1, 1, 2, 2, 0};
+    const int distances[] = { -100, -8, -7, -4, -3, -2, -1, 0, 1, 2, 3, 4, 7, 8, 100 };
+    const int64_t expected[QP_ULP_CLASSES] = { 2, 2, 1, 1, 1, 1, 1, 1, 1, 2, 2, 0 };
     int64_t want[15], got[15];
     uint16_t want_bf16[15], got_bf16[15];
     for (int i = 0; i < 15; i++) {
@@ -179,8 +179,8 @@ END_TEST
 START_TEST(test_compare_worst_is_the_first_of_the_worst)
 {
     /* 1 ulp, 5 ulp, 5 ulp, +0 against -0: the second. Then with a NaN at the end: that one, and not a later one. */
-    const uint16_t want[] = {0x3f80, 0x3f80, 0x3f80, 0x0000, 0x3f80, 0x3f80};
-    const uint16_t got[] = {0x3f81, 0x3f85, 0x3f7b, 0x8000, 0x7fff, 0x7f80};
+    const uint16_t want[] = { 0x3f80, 0x3f80, 0x3f80, 0x0000, 0x3f80, 0x3f80 };
+    const uint16_t got[] = { 0x3f81, 0x3f85, 0x3f7b, 0x8000, 0x7fff, 0x7f80 };
     const qp_comparison a = compare_bf16(want, got, 4), b = compare_bf16(want, got, 6);
     ck_assert_int_eq(a.worst, 1);
     ck_assert(a.worst_want == 1.0 && a.worst_got == 1.0390625);
@@ -191,7 +191,7 @@ END_TEST
 
 START_TEST(test_compare_extreme_distances_do_not_overflow)
 {
-    const uint16_t want[] = {0xff7f}, got[] = {0x7f7f};
+    const uint16_t want[] = { 0xff7f }, got[] = { 0x7f7f };
     ck_assert(compare_bf16(want, got, 1).max_ulp == 2.0 * 0x7f7f + 1.0);
     const float low = -FLT_MAX, high = FLT_MAX;
     const qp_comparison f = qp_compare(QP_F32, &low, &high, 1);
@@ -263,7 +263,10 @@ static void check_p99(qp_dtype dtype, const void *want, const void *got, int64_t
         expected = distances[at];
     }
     ck_assert_msg(c.p99_ulp == expected, "%s, %lld elements: p99 %.17g where sorting gives %.17g",
-                  dtype == QP_BF16 ? "bf16" : dtype == QP_F32 ? "f32" : "i64", (long long)n, c.p99_ulp, expected);
+                  dtype == QP_BF16  ? "bf16"
+                  : dtype == QP_F32 ? "f32"
+                                    : "i64",
+                  (long long)n, c.p99_ulp, expected);
     ck_assert(c.max_ulp == (finite > 0 ? distances[finite - 1] : 0.0));
     ck_assert_int_eq(histogram_sum(&c), n);
     free(distances);
@@ -272,7 +275,7 @@ static void check_p99(qp_dtype dtype, const void *want, const void *got, int64_t
 START_TEST(test_compare_p99_equals_sorting)
 {
     enum { MOST = 3000 };
-    static const int64_t sizes[] = {1, 2, 3, 50, 99, 100, 101, 199, 200, 201, 1000, 2999};
+    static const int64_t sizes[] = { 1, 2, 3, 50, 99, 100, 101, 199, 200, 201, 1000, 2999 };
     static uint64_t want[MOST], got[MOST];
     random_state = (uint64_t)_i;
     for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++) {
@@ -317,8 +320,8 @@ END_TEST
 
 START_TEST(test_error_is_root_mean_square)
 {
-    const uint16_t a[] = {0x3f80, 0x4000, 0x4040, 0xc080}; /* 1, 2, 3, -4 */
-    const double b[] = {1.5, 2.0, 3.0, -3.5};
+    const uint16_t a[] = { 0x3f80, 0x4000, 0x4040, 0xc080 }; /* 1, 2, 3, -4 */
+    const double b[] = { 1.5, 2.0, 3.0, -3.5 };
     const qp_error e = qp_error_of(QP_BF16, a, QP_F64, b, 4);
     ck_assert(e.max_abs == 0.5);
     ck_assert(e.rms == sqrt(0.5 / 4.0));
@@ -329,7 +332,7 @@ END_TEST
 START_TEST(test_error_leaves_out_nonfinite_pairs)
 {
     const double inf = (double)INFINITY, nan = (double)NAN;
-    const double a[] = {inf, -inf, inf, nan, 1.0, nan, 1.0}, b[] = {inf, -inf, -inf, 1.0, inf, nan, 3.0};
+    const double a[] = { inf, -inf, inf, nan, 1.0, nan, 1.0 }, b[] = { inf, -inf, -inf, 1.0, inf, nan, 3.0 };
     const qp_error e = qp_error_of(QP_F64, a, QP_F64, b, 7);
     ck_assert_int_eq(e.nonfinite, 4);
     ck_assert(e.max_abs == 2.0);

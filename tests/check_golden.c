@@ -129,12 +129,12 @@ static void put_dataset(hid_t group, const stored *s, const void *data)
 
 enum { TOKENS = 3, CHANNELS = 8 };
 static const uint16_t norm_values[TOKENS][CHANNELS] = {
-    {0x3f80, 0x8000, 0x0000, 0x7f80, 0xff80, 0x7fff, 0x0001, 0x7f7f},
-    {1, 2, 3, 4, 5, 6, 7, 8},
-    {9, 8, 7, 6, 5, 4, 3, 2},
+    { 0x3f80, 0x8000, 0x0000, 0x7f80, 0xff80, 0x7fff, 0x0001, 0x7f7f },
+    { 1, 2, 3, 4, 5, 6, 7, 8 },
+    { 9, 8, 7, 6, 5, 4, 3, 2 },
 };
-static const float cos_values[TOKENS][2] = {{1.0f, -0.0f}, {0.1f, 3.4e38f}, {1e-45f, 0.5f}};
-static const int64_t next_values[TOKENS] = {5, INT64_MAX, -1};
+static const float cos_values[TOKENS][2] = { { 1.0f, -0.0f }, { 0.1f, 3.4e38f }, { 1e-45f, 0.5f } };
+static const int64_t next_values[TOKENS] = { 5, INT64_MAX, -1 };
 
 static void put_phase(hid_t prompt, const char *name, const int32_t *ids, hsize_t tokens, int64_t past)
 {
@@ -142,9 +142,9 @@ static void put_phase(hid_t prompt, const char *name, const int32_t *ids, hsize_
     ck_assert(phase >= 0);
     put_ids(phase, ids, tokens);
     put_number(phase, "past", past);
-    const stored norm = {"model.norm", H5T_STD_U16LE, 2, {tokens, CHANNELS, 0, 0}, "bf16"};
-    const stored rotary = {"model.rotary_emb.cos", H5T_IEEE_F32LE, 2, {tokens, 2, 0, 0}, "f32"};
-    const stored next = {"next_token", H5T_STD_I64LE, 1, {tokens, 0, 0, 0}, "i64"};
+    const stored norm = { "model.norm", H5T_STD_U16LE, 2, { tokens, CHANNELS, 0, 0 }, "bf16" };
+    const stored rotary = { "model.rotary_emb.cos", H5T_IEEE_F32LE, 2, { tokens, 2, 0, 0 }, "f32" };
+    const stored next = { "next_token", H5T_STD_I64LE, 1, { tokens, 0, 0, 0 }, "i64" };
     put_dataset(phase, &norm, norm_values);
     put_dataset(phase, &rotary, cos_values);
     put_dataset(phase, &next, next_values);
@@ -154,10 +154,9 @@ static void put_phase(hid_t prompt, const char *name, const int32_t *ids, hsize_
 /* Two prompts, created in the order that is not the alphabet's; the first with two decode steps. */
 static hid_t write_golden(bool tracked, bool latest)
 {
-    static const int32_t ids[TOKENS] = {10, 11, 12};
+    static const int32_t ids[TOKENS] = { 10, 11, 12 };
     const hid_t creation = H5Pcreate(H5P_FILE_CREATE), access = H5Pcreate(H5P_FILE_ACCESS);
-    if (tracked)
-        ck_assert(H5Pset_link_creation_order(creation, H5P_CRT_ORDER_TRACKED | H5P_CRT_ORDER_INDEXED) >= 0);
+    if (tracked) ck_assert(H5Pset_link_creation_order(creation, H5P_CRT_ORDER_TRACKED | H5P_CRT_ORDER_INDEXED) >= 0);
     if (latest) ck_assert(H5Pset_libver_bounds(access, H5F_LIBVER_LATEST, H5F_LIBVER_LATEST) >= 0);
     const hid_t file = H5Fcreate(file_path, H5F_ACC_TRUNC, creation, access);
     ck_assert(file >= 0);
@@ -250,7 +249,7 @@ START_TEST(test_golden_lists_what_the_file_holds)
     ck_assert_ptr_null(qp_golden_attribute(golden, "no such"));
     ck_assert_str_eq(qp_golden_weights_sha256(golden), "{\"model.safetensors\": \"00ff\"}");
 
-    static const char *const paths[] = {"zebra/prefill", "zebra/decode.000", "zebra/decode.001", "ant/prefill"};
+    static const char *const paths[] = { "zebra/prefill", "zebra/decode.000", "zebra/decode.001", "ant/prefill" };
     ck_assert_int_eq(qp_golden_phase_count(golden), 4);
     ck_assert_ptr_null(qp_golden_phase_at(golden, 4));
     ck_assert_ptr_null(qp_golden_phase_at(golden, -1));
@@ -294,7 +293,7 @@ START_TEST(test_golden_reads_every_bit)
     uint16_t norm[TOKENS][CHANNELS];
     float rotary[TOKENS][2];
     int64_t next[TOKENS];
-    const int64_t norm_dims[] = {TOKENS, CHANNELS}, rotary_dims[] = {TOKENS, 2}, next_dims[] = {TOKENS};
+    const int64_t norm_dims[] = { TOKENS, CHANNELS }, rotary_dims[] = { TOKENS, 2 }, next_dims[] = { TOKENS };
     ck_assert_int_eq(qp_golden_read(golden, phase, "model.norm", QP_BF16, 2, norm_dims, norm), QP_OK);
     ck_assert_int_eq(qp_golden_read(golden, phase, "model.rotary_emb.cos", QP_F32, 2, rotary_dims, rotary), QP_OK);
     ck_assert_int_eq(qp_golden_read(golden, phase, "next_token", QP_I64, 1, next_dims, next), QP_OK);
@@ -318,11 +317,11 @@ START_TEST(test_golden_accepts_equivalent_forms)
     put_numbers(file, "deterministic", truth, 0, 1, truth, &no);
     (void)H5Tclose(truth);
     const hid_t phase = H5Gopen2(file, "ant/prefill", H5P_DEFAULT);
-    const int64_t wide[] = {INT64_C(5000000000)};
+    const int64_t wide[] = { INT64_C(5000000000) };
     put_numbers(phase, "input_ids", H5T_STD_I64LE, 1, 1, H5T_NATIVE_INT64, wide);
     const int32_t none = 0;
     put_numbers(phase, "past", H5T_STD_I32LE, 0, 1, H5T_NATIVE_INT32, &none);
-    const stored scalar = {"scalar", H5T_IEEE_F32LE, 0, {0, 0, 0, 0}, "f32"};
+    const stored scalar = { "scalar", H5T_IEEE_F32LE, 0, { 0, 0, 0, 0 }, "f32" };
     const float value = 2.5f;
     put_dataset(phase, &scalar, &value);
     (void)H5Gclose(phase);
@@ -347,7 +346,7 @@ START_TEST(test_golden_of_the_repository_is_consistent)
     qp_golden *golden;
     ck_assert_msg(qp_golden_open(QP_SOURCE_DIR "/golden/qwen3-tiny.h5", &golden) == QP_OK, "%s", qp_last_error());
     ck_assert_str_eq(qp_golden_attribute(golden, "attn_implementation"), "eager");
-    const int64_t one[] = {1};
+    const int64_t one[] = { 1 };
     int64_t before = -1;
     int decoded = 0;
     ck_assert_int_gt(qp_golden_phase_count(golden), 0);
@@ -445,7 +444,7 @@ static void not_complete(hid_t f) { put_number(f, "complete", 0); }
 static void no_complete(hid_t f) { (void)H5Adelete(f, "complete"); }
 static void list_attribute(hid_t f)
 {
-    const int32_t values[] = {1, 2};
+    const int32_t values[] = { 1, 2 };
     put_numbers(f, "split_k", H5T_STD_I32LE, 1, 2, H5T_NATIVE_INT32, values);
 }
 static void null_attribute(hid_t f) { put_numbers(f, "split_k", H5T_STD_I32LE, -1, 0, H5T_NATIVE_INT32, NULL); }
@@ -460,13 +459,13 @@ static void compound_attribute(hid_t f)
 static void no_weights(hid_t f) { (void)H5Ldelete(f, "weights_sha256", H5P_DEFAULT); }
 static void weights_are_numbers(hid_t f)
 {
-    const stored s = {"weights_sha256", H5T_STD_I32LE, 1, {1, 0, 0, 0}, NULL};
+    const stored s = { "weights_sha256", H5T_STD_I32LE, 1, { 1, 0, 0, 0 }, NULL };
     const int32_t value = 1;
     put_dataset(f, &s, &value);
 }
 static void other_dataset(hid_t f)
 {
-    const stored s = {"extra", H5T_STD_I32LE, 1, {1, 0, 0, 0}, NULL};
+    const stored s = { "extra", H5T_STD_I32LE, 1, { 1, 0, 0, 0 }, NULL };
     const int32_t value = 1;
     put_dataset(f, &s, &value);
 }
@@ -513,7 +512,7 @@ static void misspelt_phase(hid_t f)
 }
 static void phase_is_dataset(hid_t f)
 {
-    const stored s = {"zebra/decode.002", H5T_STD_I32LE, 1, {1, 0, 0, 0}, NULL};
+    const stored s = { "zebra/decode.002", H5T_STD_I32LE, 1, { 1, 0, 0, 0 }, NULL };
     const int32_t value = 1;
     put_dataset(f, &s, &value);
 }
@@ -553,17 +552,17 @@ static void ids_scalar(hid_t g)
 static void ids_null(hid_t g) { put_numbers(g, "input_ids", H5T_STD_I32LE, -1, 0, H5T_NATIVE_INT32, NULL); }
 static void ids_short(hid_t g)
 {
-    const int16_t values[] = {1, 2, 3};
+    const int16_t values[] = { 1, 2, 3 };
     put_numbers(g, "input_ids", H5T_STD_I16LE, 1, 3, H5T_NATIVE_INT16, values);
 }
 static void ids_float(hid_t g)
 {
-    const float values[] = {1, 2, 3};
+    const float values[] = { 1, 2, 3 };
     put_numbers(g, "input_ids", H5T_IEEE_F32LE, 1, 3, H5T_NATIVE_FLOAT, values);
 }
 static void ids_negative(hid_t g)
 {
-    const int32_t values[] = {1, -2, 3};
+    const int32_t values[] = { 1, -2, 3 };
     put_ids(g, values, 3);
 }
 static void prefill_past_1(hid_t f) { with_phase(f, "zebra/prefill", past_1); }
@@ -585,43 +584,43 @@ static const struct refusal {
     void (*damage)(hid_t file);
     const char *sentence;
 } refusals[] = {
-    {"no schema", no_schema, "without the attribute schema"},
-    {"other schema", other_schema, "schema 'qwen3-parity-golden/2' where 'qwen3-parity-golden/1' is wanted"},
-    {"schema is a number", schema_is_number, "schema '1'"},
-    {"not complete", not_complete, "not complete (attribute complete is 0)"},
-    {"no complete", no_complete, "not complete (attribute complete is missing)"},
-    {"a list as attribute", list_attribute, "attribute 'split_k' of the file is an array of integer 32"},
-    {"a null attribute", null_attribute, "attribute 'split_k' of the file is an array"},
-    {"a compound attribute", compound_attribute, "attribute 'split_k' of the file is a compound"},
-    {"no weights", no_weights, "lacks the dataset weights_sha256"},
-    {"weights are numbers", weights_are_numbers, "dataset 'weights_sha256' is an array of integer 32"},
-    {"another dataset", other_dataset, "the file holds 'extra'"},
-    {"no prompts", no_prompts, "holds no prompt"},
-    {"an empty prompt", empty_prompt, "'hollow' holds no phase"},
-    {"no prompt text", no_prompt_text, "lacks attribute 'prompt' of 'zebra'"},
-    {"prompt is a number", prompt_is_number, "attribute 'prompt' of 'zebra' is integer 64 where text is wanted"},
-    {"a soft link", soft_prompt, "'alias' in the file is a link to elsewhere"},
-    {"an external link", external_prompt, "'alias' in the file is a link to elsewhere"},
-    {"a soft link as boundary", soft_boundary, "'alias' in 'zebra/prefill' is a link to elsewhere"},
-    {"a control character", control_character, "the name '?[2J' in 'zebra/prefill' holds a control character"},
-    {"another phase", other_phase, "'zebra' holds 'warmup'"},
-    {"a phase misspelt", misspelt_phase, "'zebra' holds 'decode.0001'"},
-    {"a phase that is a dataset", phase_is_dataset, "'zebra/decode.002' is no group"},
-    {"a gap in decode", gap_in_decode, "'zebra' lacks the phase before 'decode.002'"},
-    {"no prefill", no_prefill, "'zebra' lacks the phase before 'decode.000'"},
-    {"prefill with past 1", prefill_past_1, "past of 'zebra/prefill' is 1 where the phases before it fed 0 tokens"},
-    {"prefill with past -1", prefill_past_minus_1, "attribute 'past' of 'zebra/prefill' holds -1"},
-    {"past is a text", prefill_past_text, "attribute 'past' of 'zebra/prefill' is text where integer"},
-    {"past is a list", prefill_past_list, "attribute 'past' of 'zebra/prefill' has rank 1 and 1 values"},
-    {"past is unsigned", prefill_past_unsigned, "attribute 'past' of 'zebra/prefill' is unsigned integer 64"},
-    {"no past", prefill_past_gone, "lacks attribute 'past' of 'zebra/prefill'"},
-    {"decode with past 1", decode_past_1, "past of 'zebra/decode.001' is 1 where the phases before it fed 4 tokens"},
-    {"no ids", prefill_ids_gone, "lacks attribute 'input_ids' of 'zebra/prefill'"},
-    {"ids are one number", prefill_ids_scalar, "attribute 'input_ids' of 'zebra/prefill' has rank 0 and 1 values"},
-    {"no ids in the list", prefill_ids_null, "attribute 'input_ids' of 'zebra/prefill' has rank 0 and 0 values"},
-    {"ids of 16 bits", prefill_ids_short, "attribute 'input_ids' of 'zebra/prefill' is integer 16"},
-    {"ids are floats", prefill_ids_float, "attribute 'input_ids' of 'zebra/prefill' is float 32"},
-    {"a negative id", prefill_ids_negative, "attribute 'input_ids' of 'zebra/prefill' holds -2, which is below 0"},
+    { "no schema", no_schema, "without the attribute schema" },
+    { "other schema", other_schema, "schema 'qwen3-parity-golden/2' where 'qwen3-parity-golden/1' is wanted" },
+    { "schema is a number", schema_is_number, "schema '1'" },
+    { "not complete", not_complete, "not complete (attribute complete is 0)" },
+    { "no complete", no_complete, "not complete (attribute complete is missing)" },
+    { "a list as attribute", list_attribute, "attribute 'split_k' of the file is an array of integer 32" },
+    { "a null attribute", null_attribute, "attribute 'split_k' of the file is an array" },
+    { "a compound attribute", compound_attribute, "attribute 'split_k' of the file is a compound" },
+    { "no weights", no_weights, "lacks the dataset weights_sha256" },
+    { "weights are numbers", weights_are_numbers, "dataset 'weights_sha256' is an array of integer 32" },
+    { "another dataset", other_dataset, "the file holds 'extra'" },
+    { "no prompts", no_prompts, "holds no prompt" },
+    { "an empty prompt", empty_prompt, "'hollow' holds no phase" },
+    { "no prompt text", no_prompt_text, "lacks attribute 'prompt' of 'zebra'" },
+    { "prompt is a number", prompt_is_number, "attribute 'prompt' of 'zebra' is integer 64 where text is wanted" },
+    { "a soft link", soft_prompt, "'alias' in the file is a link to elsewhere" },
+    { "an external link", external_prompt, "'alias' in the file is a link to elsewhere" },
+    { "a soft link as boundary", soft_boundary, "'alias' in 'zebra/prefill' is a link to elsewhere" },
+    { "a control character", control_character, "the name '?[2J' in 'zebra/prefill' holds a control character" },
+    { "another phase", other_phase, "'zebra' holds 'warmup'" },
+    { "a phase misspelt", misspelt_phase, "'zebra' holds 'decode.0001'" },
+    { "a phase that is a dataset", phase_is_dataset, "'zebra/decode.002' is no group" },
+    { "a gap in decode", gap_in_decode, "'zebra' lacks the phase before 'decode.002'" },
+    { "no prefill", no_prefill, "'zebra' lacks the phase before 'decode.000'" },
+    { "prefill with past 1", prefill_past_1, "past of 'zebra/prefill' is 1 where the phases before it fed 0 tokens" },
+    { "prefill with past -1", prefill_past_minus_1, "attribute 'past' of 'zebra/prefill' holds -1" },
+    { "past is a text", prefill_past_text, "attribute 'past' of 'zebra/prefill' is text where integer" },
+    { "past is a list", prefill_past_list, "attribute 'past' of 'zebra/prefill' has rank 1 and 1 values" },
+    { "past is unsigned", prefill_past_unsigned, "attribute 'past' of 'zebra/prefill' is unsigned integer 64" },
+    { "no past", prefill_past_gone, "lacks attribute 'past' of 'zebra/prefill'" },
+    { "decode with past 1", decode_past_1, "past of 'zebra/decode.001' is 1 where the phases before it fed 4 tokens" },
+    { "no ids", prefill_ids_gone, "lacks attribute 'input_ids' of 'zebra/prefill'" },
+    { "ids are one number", prefill_ids_scalar, "attribute 'input_ids' of 'zebra/prefill' has rank 0 and 1 values" },
+    { "no ids in the list", prefill_ids_null, "attribute 'input_ids' of 'zebra/prefill' has rank 0 and 0 values" },
+    { "ids of 16 bits", prefill_ids_short, "attribute 'input_ids' of 'zebra/prefill' is integer 16" },
+    { "ids are floats", prefill_ids_float, "attribute 'input_ids' of 'zebra/prefill' is float 32" },
+    { "a negative id", prefill_ids_negative, "attribute 'input_ids' of 'zebra/prefill' holds -2, which is below 0" },
 };
 enum { REFUSALS = (int)(sizeof refusals / sizeof *refusals) };
 
@@ -644,7 +643,7 @@ END_TEST
 
 static void put_norm(hid_t f, hid_t type, int rank, hsize_t a, hsize_t b, const char *dtype)
 {
-    const stored s = {"zebra/prefill/model.norm", type, rank, {a, b, 1, 1}, dtype};
+    const stored s = { "zebra/prefill/model.norm", type, rank, { a, b, 1, 1 }, dtype };
     static const unsigned char data[4096];
     put_dataset(f, &s, rank < 0 ? NULL : data);
 }
@@ -673,9 +672,10 @@ static void norm_scalar(hid_t f) { put_norm(f, H5T_STD_U16LE, 0, 0, 0, "bf16"); 
 static void norm_null(hid_t f) { put_norm(f, H5T_STD_U16LE, -1, 0, 0, "bf16"); }
 static void norm_absurd(hid_t f)
 {
-    const stored s = {"zebra/prefill/model.norm", H5T_STD_U16LE, 2, {UINT64_C(1) << 40, UINT64_C(1) << 20, 0, 0},
-                      "bf16"};
-    const hsize_t chunk[] = {1024, 1024};
+    const stored s = {
+        "zebra/prefill/model.norm", H5T_STD_U16LE, 2, { UINT64_C(1) << 40, UINT64_C(1) << 20, 0, 0 }, "bf16"
+    };
+    const hsize_t chunk[] = { 1024, 1024 };
     const hid_t properties = H5Pcreate(H5P_DATASET_CREATE);
     (void)H5Pset_chunk(properties, 2, chunk);
     put_dataset_with(f, &s, properties, NULL);
@@ -684,8 +684,8 @@ static void norm_absurd(hid_t f)
 static void norm_huge_chunk(hid_t f)
 {
     /* The elements are few, but HDF5 would take 2 GiB to read one. */
-    const stored s = {"zebra/prefill/model.norm", H5T_STD_U16LE, 2, {TOKENS, CHANNELS, 0, 0}, "bf16"};
-    const hsize_t chunk[] = {1 << 15, 1 << 15}, most[] = {H5S_UNLIMITED, H5S_UNLIMITED};
+    const stored s = { "zebra/prefill/model.norm", H5T_STD_U16LE, 2, { TOKENS, CHANNELS, 0, 0 }, "bf16" };
+    const hsize_t chunk[] = { 1 << 15, 1 << 15 }, most[] = { H5S_UNLIMITED, H5S_UNLIMITED };
     const hid_t properties = H5Pcreate(H5P_DATASET_CREATE), space = H5Screate_simple(2, s.dims, most);
     norm_gone(f);
     ck_assert(H5Pset_chunk(properties, 2, chunk) >= 0);
@@ -698,7 +698,7 @@ static void norm_huge_chunk(hid_t f)
 }
 static void norm_external(hid_t f)
 {
-    const stored s = {"zebra/prefill/model.norm", H5T_STD_U16LE, 2, {TOKENS, CHANNELS, 0, 0}, "bf16"};
+    const stored s = { "zebra/prefill/model.norm", H5T_STD_U16LE, 2, { TOKENS, CHANNELS, 0, 0 }, "bf16" };
     const hid_t properties = H5Pcreate(H5P_DATASET_CREATE);
     ck_assert(H5Pset_external(properties, "/etc/passwd", 0, 48) >= 0);
     put_dataset_with(f, &s, properties, NULL);
@@ -706,7 +706,7 @@ static void norm_external(hid_t f)
 }
 static void norm_virtual(hid_t f)
 {
-    const stored s = {"zebra/prefill/model.norm", H5T_STD_U16LE, 2, {TOKENS, CHANNELS, 0, 0}, "bf16"};
+    const stored s = { "zebra/prefill/model.norm", H5T_STD_U16LE, 2, { TOKENS, CHANNELS, 0, 0 }, "bf16" };
     const hid_t properties = H5Pcreate(H5P_DATASET_CREATE), space = H5Screate_simple(2, s.dims, NULL);
     ck_assert(H5Pset_virtual(properties, space, "/tmp/elsewhere.h5", "x", space) >= 0);
     put_dataset_with(f, &s, properties, NULL);
@@ -715,7 +715,7 @@ static void norm_virtual(hid_t f)
 }
 static void norm_filter(hid_t f)
 {
-    const stored s = {"zebra/prefill/model.norm", H5T_STD_U16LE, 2, {TOKENS, CHANNELS, 0, 0}, "bf16"};
+    const stored s = { "zebra/prefill/model.norm", H5T_STD_U16LE, 2, { TOKENS, CHANNELS, 0, 0 }, "bf16" };
     const hid_t properties = H5Pcreate(H5P_DATASET_CREATE);
     ck_assert(H5Pset_chunk(properties, 2, s.dims) >= 0);
     /* 32001 is blosc's number: not there, and optional, so that the writer goes on without it. */
@@ -725,24 +725,24 @@ static void norm_filter(hid_t f)
 }
 
 static const struct refusal read_refusals[] = {
-    {"gone", norm_gone, "holds no 'zebra/prefill/model.norm'"},
-    {"a group", norm_group, "'zebra/prefill/model.norm' is no dataset"},
-    {"a named type", norm_named_type, "'zebra/prefill/model.norm' is no dataset"},
-    {"signed", norm_signed, "is stored as integer 16 where unsigned integer 16 for bf16 is wanted"},
-    {"wide", norm_wide, "is stored as unsigned integer 32 where unsigned integer 16 for bf16 is wanted"},
-    {"big-endian", norm_big_endian, "is stored as unsigned integer 16 big-endian"},
-    {"float", norm_float, "is stored as float 32"},
-    {"no dtype", norm_without_dtype, "lacks attribute 'dtype' of 'zebra/prefill/model.norm'"},
-    {"other dtype", norm_other_dtype, "has dtype 'f16' where 'bf16' is wanted"},
-    {"flat", norm_flat, "has shape [24] where [3, 8] is wanted"},
-    {"transposed", norm_transposed, "has shape [8, 3] where [3, 8] is wanted"},
-    {"scalar", norm_scalar, "has shape [] where [3, 8] is wanted"},
-    {"null", norm_null, "is empty where shape [3, 8] is wanted"},
-    {"absurd", norm_absurd, "has shape [1099511627776, 1048576] where [3, 8] is wanted"},
-    {"huge chunk", norm_huge_chunk, "cut into chunks of 1 GiB or more"},
-    {"external", norm_external, "keeps its elements in another file"},
-    {"virtual", norm_virtual, "keeps its elements in another file"},
-    {"filter", norm_filter, "is stored through the filter 32001"},
+    { "gone", norm_gone, "holds no 'zebra/prefill/model.norm'" },
+    { "a group", norm_group, "'zebra/prefill/model.norm' is no dataset" },
+    { "a named type", norm_named_type, "'zebra/prefill/model.norm' is no dataset" },
+    { "signed", norm_signed, "is stored as integer 16 where unsigned integer 16 for bf16 is wanted" },
+    { "wide", norm_wide, "is stored as unsigned integer 32 where unsigned integer 16 for bf16 is wanted" },
+    { "big-endian", norm_big_endian, "is stored as unsigned integer 16 big-endian" },
+    { "float", norm_float, "is stored as float 32" },
+    { "no dtype", norm_without_dtype, "lacks attribute 'dtype' of 'zebra/prefill/model.norm'" },
+    { "other dtype", norm_other_dtype, "has dtype 'f16' where 'bf16' is wanted" },
+    { "flat", norm_flat, "has shape [24] where [3, 8] is wanted" },
+    { "transposed", norm_transposed, "has shape [8, 3] where [3, 8] is wanted" },
+    { "scalar", norm_scalar, "has shape [] where [3, 8] is wanted" },
+    { "null", norm_null, "is empty where shape [3, 8] is wanted" },
+    { "absurd", norm_absurd, "has shape [1099511627776, 1048576] where [3, 8] is wanted" },
+    { "huge chunk", norm_huge_chunk, "cut into chunks of 1 GiB or more" },
+    { "external", norm_external, "keeps its elements in another file" },
+    { "virtual", norm_virtual, "keeps its elements in another file" },
+    { "filter", norm_filter, "is stored through the filter 32001" },
 };
 enum { READ_REFUSALS = (int)(sizeof read_refusals / sizeof *read_refusals) };
 
@@ -755,7 +755,7 @@ START_TEST(test_golden_dataset_with_one_thing_wrong_is_refused)
     qp_golden *golden;
     ck_assert_msg(qp_golden_open(file_path, &golden) == QP_OK, "%s: %s", r->name, qp_last_error());
     uint16_t norm[TOKENS][CHANNELS];
-    const int64_t dims[] = {TOKENS, CHANNELS};
+    const int64_t dims[] = { TOKENS, CHANNELS };
     const qp_golden_phase *phase = qp_golden_phase_at(golden, 0);
     const qp_status status = qp_golden_read(golden, phase, "model.norm", QP_BF16, 2, dims, norm);
     ck_assert_msg(status == QP_FORMAT, "%s: %s", r->name, qp_status_name(status));
@@ -774,7 +774,7 @@ START_TEST(test_golden_read_asked_wrongly_is_invalid)
     ck_assert_int_eq(qp_golden_open(file_path, &golden), QP_OK);
     const qp_golden_phase *phase = qp_golden_phase_at(golden, 0);
     uint16_t norm[TOKENS][CHANNELS];
-    const int64_t dims[QP_MAX_RANK + 1] = {TOKENS, CHANNELS, 1, 1, 1}, none[] = {TOKENS, 0};
+    const int64_t dims[QP_MAX_RANK + 1] = { TOKENS, CHANNELS, 1, 1, 1 }, none[] = { TOKENS, 0 };
     expect_refused(qp_golden_read(golden, phase, "model.norm", QP_F64, 2, dims, norm), QP_INVALID, "as f64");
     expect_refused(qp_golden_read(golden, phase, "model.norm", QP_BF16, QP_MAX_RANK + 1, dims, norm), QP_INVALID,
                    "rank 5");
@@ -805,7 +805,7 @@ static bool read_all(const char *path)
         kept = kept && qp_golden_attribute(golden, qp_golden_attribute_name(golden, i));
     for (int i = 0; i < qp_golden_phase_count(golden); i++) {
         const qp_golden_phase *phase = qp_golden_phase_at(golden, i);
-        const int64_t dims[] = {phase->tokens < TOKENS ? phase->tokens : TOKENS, CHANNELS}, rotary[] = {dims[0], 2};
+        const int64_t dims[] = { phase->tokens < TOKENS ? phase->tokens : TOKENS, CHANNELS }, rotary[] = { dims[0], 2 };
         kept = kept && phase->prompt && phase->text && phase->tokens >= 1 && phase->past >= 0;
         for (int k = 1; k < phase->boundary_count; k++)
             kept = kept && strcmp(phase->boundaries[k - 1], phase->boundaries[k]) < 0;

@@ -110,8 +110,7 @@ START_TEST(test_json_getters_name_the_file_and_the_key)
     char where[64];
     expect_failure(qp_json_get_int64(second, "deep", &i), QP_FORMAT,
                    "outer.list[1].deep in memory is a string, but a whole number is needed");
-    expect_failure(qp_json_get_int64(second, "absent", &i), QP_FORMAT,
-                   "outer.list[1].absent is missing from memory");
+    expect_failure(qp_json_get_int64(second, "absent", &i), QP_FORMAT, "outer.list[1].absent is missing from memory");
     expect_failure(qp_json_get_bool(root, "outer", &b), QP_FORMAT, "outer in memory is an object");
     expect_failure(qp_json_get_array(root, "outer", &node), QP_FORMAT, "an array is needed");
     expect_failure(qp_json_get_object(outer, "list", &node), QP_FORMAT, "outer.list in memory is an array");
@@ -133,27 +132,27 @@ START_TEST(test_json_integers_are_exact_or_refused)
         bool good;
         int64_t value;
     } cases[] = {
-        {"0", true, 0},
-        {"-0", true, 0},
-        {"1e3", true, 1000},
-        {"9007199254740992", true, INT64_C(9007199254740992)},
-        {"-9007199254740992", true, -INT64_C(9007199254740992)},
-        {"9007199254740994", false, 0},
-        {"1.5", false, 0},
-        {"1e300", false, 0},
-        {"1e999", false, 0},
-        {"true", false, 0},
-        {"null", false, 0},
-        {"[1]", false, 0},
-        {"\"9223372036854775807\"", true, INT64_MAX},
-        {"\"-9223372036854775808\"", true, INT64_MIN},
-        {"\"9223372036854775808\"", false, 0},
-        {"\"9007199254740993\"", true, INT64_C(9007199254740993)},
-        {"\"12\"", false, 0}, /* the writer would have made it a number */
-        {"\" 9007199254740993\"", false, 0},
-        {"\"+9007199254740993\"", false, 0},
-        {"\"9007199254740993x\"", false, 0},
-        {"\"\"", false, 0},
+        { "0", true, 0 },
+        { "-0", true, 0 },
+        { "1e3", true, 1000 },
+        { "9007199254740992", true, INT64_C(9007199254740992) },
+        { "-9007199254740992", true, -INT64_C(9007199254740992) },
+        { "9007199254740994", false, 0 },
+        { "1.5", false, 0 },
+        { "1e300", false, 0 },
+        { "1e999", false, 0 },
+        { "true", false, 0 },
+        { "null", false, 0 },
+        { "[1]", false, 0 },
+        { "\"9223372036854775807\"", true, INT64_MAX },
+        { "\"-9223372036854775808\"", true, INT64_MIN },
+        { "\"9223372036854775808\"", false, 0 },
+        { "\"9007199254740993\"", true, INT64_C(9007199254740993) },
+        { "\"12\"", false, 0 }, /* the writer would have made it a number */
+        { "\" 9007199254740993\"", false, 0 },
+        { "\"+9007199254740993\"", false, 0 },
+        { "\"9007199254740993x\"", false, 0 },
+        { "\"\"", false, 0 },
     };
     for (size_t c = 0; c < sizeof cases / sizeof cases[0]; c++) {
         qp_json *const json = parse(cases[c].text);
@@ -189,24 +188,24 @@ static const struct {
     int64_t bytes; /* 0: all */
     const char *part;
 } bad_texts[] = {
-    {"{\"a\": 1", 0, "memory, line 1"},
-    {"{\"a\": 1,\n \"b\" 2}", 0, "memory, line 2, column 6: this is not valid JSON"},
-    {"", 0, "not valid JSON"},
-    {"   ", 0, "not valid JSON"},
-    {"{a: 1}", 0, "not valid JSON"},
-    {"[1, 2", 0, "not valid JSON"},
-    {"nul", 0, "not valid JSON"},
-    {"\"open", 0, "not valid JSON"},
-    {"\"\\x\"", 0, "not valid JSON"},
-    {"\"\\ud800\"", 0, "not valid JSON"},
-    {"{} {}", 0, "column 4: there is more after the end"},
-    {"[1] x", 0, "there is more after the end"},
-    {"[1]\0", 4, "column 4: a zero byte"},
-    {"[\"a\0b\"]", 7, "a zero byte"},
-    {"[\"a\\u0000b\"]", 0, "column 4: the character \\u0000"},
-    {"[\"\xFF\"]", 0, "column 3: this is not UTF-8"},
-    {"[\"\xC3\"]", 0, "not UTF-8"},
-    {"[\"\xED\xA0\x80\"]", 0, "not UTF-8"},
+    { "{\"a\": 1", 0, "memory, line 1" },
+    { "{\"a\": 1,\n \"b\" 2}", 0, "memory, line 2, column 6: this is not valid JSON" },
+    { "", 0, "not valid JSON" },
+    { "   ", 0, "not valid JSON" },
+    { "{a: 1}", 0, "not valid JSON" },
+    { "[1, 2", 0, "not valid JSON" },
+    { "nul", 0, "not valid JSON" },
+    { "\"open", 0, "not valid JSON" },
+    { "\"\\x\"", 0, "not valid JSON" },
+    { "\"\\ud800\"", 0, "not valid JSON" },
+    { "{} {}", 0, "column 4: there is more after the end" },
+    { "[1] x", 0, "there is more after the end" },
+    { "[1]\0", 4, "column 4: a zero byte" },
+    { "[\"a\0b\"]", 7, "a zero byte" },
+    { "[\"a\\u0000b\"]", 0, "column 4: the character \\u0000" },
+    { "[\"\xFF\"]", 0, "column 3: this is not UTF-8" },
+    { "[\"\xC3\"]", 0, "not UTF-8" },
+    { "[\"\xED\xA0\x80\"]", 0, "not UTF-8" },
 };
 
 START_TEST(test_json_bad_text_is_refused_with_its_place)
@@ -330,7 +329,7 @@ END_TEST
 START_TEST(test_json_doubles_read_back_the_same)
 {
     enum { COUNT = 5000 };
-    static const double special[] = {0.0, -0.0, DBL_MIN, DBL_MAX, -DBL_MAX, DBL_TRUE_MIN, DBL_EPSILON, 1.0 / 3.0};
+    static const double special[] = { 0.0, -0.0, DBL_MIN, DBL_MAX, -DBL_MAX, DBL_TRUE_MIN, DBL_EPSILON, 1.0 / 3.0 };
     uint64_t state = check_seed(20260101);
     double values[COUNT];
     qp_json_writer *const w = qp_json_writer_open();
@@ -401,10 +400,10 @@ static const struct {
     void (*write)(qp_json_writer *w);
     const char *part;
 } misuses[] = {
-    {misuse_no_key, "without a key"},       {misuse_key_in_array, "array with a key"},
-    {misuse_second_root, "second value"},   {misuse_root_key, "outermost"},
-    {misuse_still_open, "still open"},      {misuse_closed_twice, "closed that was not open"},
-    {misuse_nothing, "not complete"},       {misuse_too_deep, "too deeply"},
+    { misuse_no_key, "without a key" },     { misuse_key_in_array, "array with a key" },
+    { misuse_second_root, "second value" }, { misuse_root_key, "outermost" },
+    { misuse_still_open, "still open" },    { misuse_closed_twice, "closed that was not open" },
+    { misuse_nothing, "not complete" },     { misuse_too_deep, "too deeply" },
 };
 
 START_TEST(test_json_writer_keeps_the_first_mistake)

@@ -123,8 +123,10 @@ static float slow_block(float accumulator, const qp_bf16 *a, const qp_bf16 *b)
     int largest = terms[0].exponent;
     for (int k = 0; k < 16; k++) {
         const float x = qp_bf16_to_f32(a[k]), y = qp_bf16_to_f32(b[k]);
-        if (isnan(x) || isnan(y) || (isinf(x) && y == 0) || (isinf(y) && x == 0)) nan = 1;
-        else if (isinf(x) || isinf(y)) *(signbit(x) != signbit(y) ? &down : &up) = 1;
+        if (isnan(x) || isnan(y) || (isinf(x) && y == 0) || (isinf(y) && x == 0))
+            nan = 1;
+        else if (isinf(x) || isinf(y))
+            *(signbit(x) != signbit(y) ? &down : &up) = 1;
         const term p = term_of(x, 7, 16), q = term_of(y, 7, 16);
         terms[k + 1] = (term){ p.significand * q.significand, p.scale + q.scale, p.exponent + q.exponent,
                                p.negative != q.negative };
@@ -154,7 +156,8 @@ static float slow_block(float accumulator, const qp_bf16 *a, const qp_bf16 *b)
     if (top - POINT > 127) return order > 0 ? INFINITY : -INFINITY;
     const int last = (top - POINT < -126 ? -126 : top - POINT) - 23;
     double value = 0.0; /* at most 24 bits: exact */
-    for (int bit = top; bit >= POINT + last && bit >= 0; bit--) value += wide_bit(magnitude, bit) ? ldexp(1.0, bit - POINT) : 0.0;
+    for (int bit = top; bit >= POINT + last && bit >= 0; bit--)
+        value += wide_bit(magnitude, bit) ? ldexp(1.0, bit - POINT) : 0.0;
     return (float)(order > 0 ? value : -value);
 }
 
@@ -171,14 +174,20 @@ static qp_bf16 draw_wide(void)
     return qp_bf16_from_f32(ldexpf(random_uniform() * 2.0f - 1.0f, (int)(random_bits() % 120) - 60));
 }
 
-static qp_bf16 draw_tiny(void) { return qp_bf16_from_f32(ldexpf(random_uniform() - 0.5f, (int)(random_bits() % 24) - 140)); }
+static qp_bf16 draw_tiny(void)
+{
+    return qp_bf16_from_f32(ldexpf(random_uniform() - 0.5f, (int)(random_bits() % 24) - 140));
+}
 
-static qp_bf16 draw_huge(void) { return qp_bf16_from_f32(ldexpf(random_uniform() - 0.5f, 50 + (int)(random_bits() % 20))); }
+static qp_bf16 draw_huge(void)
+{
+    return qp_bf16_from_f32(ldexpf(random_uniform() - 0.5f, 50 + (int)(random_bits() % 20)));
+}
 
 static qp_bf16 draw_edge(void)
 {
-    static const uint16_t edges[] = { 0x0000, 0x8000, 0x0001, 0x8001, 0x007f, 0x0080, 0x8080, 0x3f80, 0xbf80, 0x3f81,
-                                      0x7f7f, 0xff7f, 0x4000, 0x3400, 0x5f80, 0x1f80 };
+    static const uint16_t edges[] = { 0x0000, 0x8000, 0x0001, 0x8001, 0x007f, 0x0080, 0x8080, 0x3f80,
+                                      0xbf80, 0x3f81, 0x7f7f, 0xff7f, 0x4000, 0x3400, 0x5f80, 0x1f80 };
     return (qp_bf16){ edges[random_bits() % (sizeof edges / sizeof *edges)] };
 }
 
@@ -193,8 +202,8 @@ static const draw draws[] = { draw_any_bits, draw_near_one, draw_wide, draw_tiny
 
 static void assert_same(float want, float got, int which, int round)
 {
-    ck_assert_msg(qp_f32_bits(want) == qp_f32_bits(got), "draw %d, round %d: want %a (%08x), got %a (%08x)", which, round,
-                  (double)want, qp_f32_bits(want), (double)got, qp_f32_bits(got));
+    ck_assert_msg(qp_f32_bits(want) == qp_f32_bits(got), "draw %d, round %d: want %a (%08x), got %a (%08x)", which,
+                  round, (double)want, qp_f32_bits(want), (double)got, qp_f32_bits(got));
 }
 
 START_TEST(test_block_equals_the_slow_one)
@@ -211,7 +220,9 @@ START_TEST(test_block_equals_the_slow_one)
                 a[k] = a[k - 8];
                 b[k].bits = b[k - 8].bits ^ 0x8000u;
             }
-        float accumulator = round % 5 == 0 ? 0.0f : round % 5 == 1 ? -0.0f : qp_bf16_to_f32(draws[_i]()) * 1.0009765625f;
+        float accumulator = round % 5 == 0   ? 0.0f
+                            : round % 5 == 1 ? -0.0f
+                                             : qp_bf16_to_f32(draws[_i]()) * 1.0009765625f;
         if (round % 7 == 0) accumulator = qp_f32_from_bits(random_bits());
         assert_same(slow_block(accumulator, a, b), qp_block_fma(accumulator, a, b), _i, round);
     }
@@ -241,10 +252,7 @@ START_TEST(test_chain_equals_a_chain_of_slow_blocks)
 }
 END_TEST
 
-START_TEST(test_chain_of_nothing_is_plus_zero)
-{
-    ck_assert_uint_eq(qp_f32_bits(qp_chain_fma(NULL, NULL, 1, 0)), 0);
-}
+START_TEST(test_chain_of_nothing_is_plus_zero) { ck_assert_uint_eq(qp_f32_bits(qp_chain_fma(NULL, NULL, 1, 0)), 0); }
 END_TEST
 
 START_TEST(test_split_adds_the_chains_of_its_parts_in_f32)

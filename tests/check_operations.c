@@ -67,7 +67,8 @@ static void fill_input(const qp_operand *operand, const qp_call *call, qp_fill f
     r->wide[i] = guarded((size_t)n * sizeof(double), 0);
     for (int64_t j = 0; j < n; j++) {
         if (operand->dtype == QP_I64) /* ids and positions: small, whatever the vocabulary */
-            ((int64_t *)r->inputs[i].data)[j] = j % (operand->rank == 1 && call->extent[1] < 100 ? call->extent[1] : 100);
+            ((int64_t *)r->inputs[i].data)[j] =
+                j % (operand->rank == 1 && call->extent[1] < 100 ? call->extent[1] : 100);
         else
             ((qp_bf16 *)r->inputs[i].data)[j] = qp_bf16_from_f32(value_of(fill));
         if (operand->dtype != QP_I64)
@@ -119,8 +120,8 @@ static void assert_near_the_oracle(const qp_operation *operation, const qp_case 
     for (int64_t j = 0; j < n; j++) {
         const double got = qp_element(dtype, r->outputs[out].data, j);
         if (dtype == QP_I64) {
-            ck_assert_msg(got == (double)((int64_t *)r->truth[out].data)[j], "%s/%s: element %lld", operation->name, c->name,
-                          (long long)j);
+            ck_assert_msg(got == (double)((int64_t *)r->truth[out].data)[j], "%s/%s: element %lld", operation->name,
+                          c->name, (long long)j);
             continue;
         }
         const double truth = ((double *)r->truth[out].data)[j];
@@ -157,7 +158,8 @@ START_TEST(test_contract_is_near_the_oracle_and_touches_only_its_outputs)
             }
             for (int k = 0; k < r.out; k++) {
                 ck_assert_msg(canaries_live(&r.outputs[k]), "%s/%s: wrote beside an output", operation->name, c->name);
-                ck_assert_msg(canaries_live(&r.truth[k]), "%s/%s: the oracle wrote beside an output", operation->name, c->name);
+                ck_assert_msg(canaries_live(&r.truth[k]), "%s/%s: the oracle wrote beside an output", operation->name,
+                              c->name);
                 assert_near_the_oracle(operation, c, &r, k);
             }
             tear_down(&r);
@@ -202,7 +204,8 @@ START_TEST(test_registry_is_complete)
         ck_assert_msg(operation->oracle != NULL, "%s has no oracle", operation->name);
         for (int j = 0; j < i; j++) ck_assert_str_ne(operation->name, qp_operations[j]->name);
         const bool bounded = operation->bound.max_ulp || operation->bound.max_mismatch_rate > 0.0;
-        ck_assert_msg(bounded == (operation->bound.reason != NULL), "%s: a bound and its reason belong together", operation->name);
+        ck_assert_msg(bounded == (operation->bound.reason != NULL), "%s: a bound and its reason belong together",
+                      operation->name);
     }
     for (const qp_implementation *i = qp_implementations; i->name; i++) {
         ck_assert_ptr_nonnull(qp_operation_find(i->operation));
@@ -245,7 +248,9 @@ START_TEST(test_argmax_takes_the_lowest_of_equals_and_the_first_nan)
     qp_bf16 x[5];
     int64_t y = -1;
     const qp_call call = { .extent = { 1, 5, 1 }, .in = { x }, .out = { &y } };
-    const float rows[][5] = { { 1, 3, 3, 2, 3 }, { -0.0f, 0.0f, -1, -1, 0 }, { 1, NAN, 5, NAN, 9 }, { -INFINITY, -INFINITY, 0, 0, -1 } };
+    const float rows[][5] = {
+        { 1, 3, 3, 2, 3 }, { -0.0f, 0.0f, -1, -1, 0 }, { 1, NAN, 5, NAN, 9 }, { -INFINITY, -INFINITY, 0, 0, -1 }
+    };
     const int64_t want[] = { 1, 0, 1, 2 };
     for (size_t r = 0; r < sizeof want / sizeof *want; r++) {
         for (int i = 0; i < 5; i++) x[i] = qp_bf16_from_f32(rows[r][i]);

@@ -24,19 +24,24 @@ static void tear_down(void)
 static qp_plan open_plan(int64_t tokens, int64_t capacity)
 {
     qp_plan plan;
-    ck_assert_msg(qp_plan_open(&model, (qp_plan_options){ .tokens = tokens, .capacity = capacity }, &plan) == QP_OK, "%s",
-                  qp_last_error());
+    ck_assert_msg(qp_plan_open(&model, (qp_plan_options){ .tokens = tokens, .capacity = capacity }, &plan) == QP_OK,
+                  "%s", qp_last_error());
     return plan;
 }
 
 /* The boundaries of a layer, in PyTorch's order, as the project's documents list them. */
 START_TEST(test_reference_plan_has_every_boundary_in_order)
 {
-    static const char *const of_layer[] = {
-        "input_layernorm", "self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.q_norm",
-        "self_attn.k_norm", "self_attn.q_rope", "self_attn.k_rope", "self_attn.scores", "self_attn.probs",
-        "self_attn.context", "self_attn.o_proj", "residual_attn", "post_attention_layernorm", "mlp.gate_proj",
-        "mlp.up_proj", "mlp.act", "mlp.product", "mlp.down_proj", "" };
+    static const char *const of_layer[] = { "input_layernorm",   "self_attn.q_proj",
+                                            "self_attn.k_proj",  "self_attn.v_proj",
+                                            "self_attn.q_norm",  "self_attn.k_norm",
+                                            "self_attn.q_rope",  "self_attn.k_rope",
+                                            "self_attn.scores",  "self_attn.probs",
+                                            "self_attn.context", "self_attn.o_proj",
+                                            "residual_attn",     "post_attention_layernorm",
+                                            "mlp.gate_proj",     "mlp.up_proj",
+                                            "mlp.act",           "mlp.product",
+                                            "mlp.down_proj",     "" };
     enum { PER_LAYER = sizeof of_layer / sizeof *of_layer };
     qp_plan plan = open_plan(3, 5);
     ck_assert_int_eq(plan.node_count, 2 + PER_LAYER * (int)model.config.num_hidden_layers + 3);
@@ -76,7 +81,8 @@ START_TEST(test_buffers_of_living_tensors_are_distinct)
         for (int i = 0; i < qp_operand_count(node->operation->in, QP_MAX_IN); i++) {
             const qp_plan_tensor *in = &plan.tensors[node->in[i]];
             if (in->kind == QP_TENSOR_VALUE && in->buffer >= 0)
-                ck_assert_msg(owner[in->buffer] == node->in[i], "%s reads %s after its buffer was reused", node->name, in->name);
+                ck_assert_msg(owner[in->buffer] == node->in[i], "%s reads %s after its buffer was reused", node->name,
+                              in->name);
         }
     }
     ck_assert_int_lt(plan.buffer_count, 16); /* shared over the layers */
@@ -126,14 +132,16 @@ END_TEST
 START_TEST(test_choices_of_cublas_reach_the_shapes_they_name)
 {
     qp_split splits[] = { { 1, 256, 768, 2 }, { 3, 512, 256, 4 } };
-    qp_order orders[] = { { qp_operation_find("scores"), 1, 33, 32, 4 }, { qp_operation_find("context"), 1, 34, 0, 0 } };
+    qp_order orders[] = { { qp_operation_find("scores"), 1, 33, 32, 4 },
+                          { qp_operation_find("context"), 1, 34, 0, 0 } };
     const qp_cublas_choices choices = { splits, 2, orders, 2 };
     const struct {
         int64_t past;
         int scores_lanes, context_lanes;
     } wanted[] = { { 32, 32, 32 }, { 33, 16, 0 }, { 39, 0, 0 } }; /* 40 keys: the tensor core */
     qp_plan plan;
-    ck_assert_int_eq(qp_plan_open(&model, (qp_plan_options){ .tokens = 1, .capacity = 50, .choices = &choices }, &plan), QP_OK);
+    ck_assert_int_eq(qp_plan_open(&model, (qp_plan_options){ .tokens = 1, .capacity = 50, .choices = &choices }, &plan),
+                     QP_OK);
     for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++) {
         ck_assert_int_eq(qp_plan_set_past(&plan, wanted[i].past), QP_OK);
         for (int n = 0; n < plan.node_count; n++) {
@@ -141,7 +149,8 @@ START_TEST(test_choices_of_cublas_reach_the_shapes_they_name)
             if (!strcmp(node->operation->name, "linear"))
                 ck_assert_int_eq(node->params.parts, strstr(node->name, "down_proj") ? 2 : 1);
             if (!strcmp(node->operation->name, "scores")) ck_assert_int_eq(node->params.lanes, wanted[i].scores_lanes);
-            if (!strcmp(node->operation->name, "context")) ck_assert_int_eq(node->params.lanes, wanted[i].context_lanes);
+            if (!strcmp(node->operation->name, "context"))
+                ck_assert_int_eq(node->params.lanes, wanted[i].context_lanes);
         }
     }
     qp_plan_close(&plan);
@@ -210,11 +219,14 @@ static bool collect(void *context, int64_t id, const char *text, int64_t bytes)
     return c->tokens != c->stop_after;
 }
 
-static qp_status generate(const char *text, int64_t max_tokens, qp_sampling sampling, collected *c, qp_generated *generated)
+static qp_status generate(const char *text, int64_t max_tokens, qp_sampling sampling, collected *c,
+                          qp_generated *generated)
 {
     const qp_selection selection = { .backend = QP_CPU };
     int64_t *ids = NULL, count = 0;
-    const qp_generate_options options = { .max_tokens = max_tokens, .sampling = sampling, .on_token = collect, .context = c };
+    const qp_generate_options options = {
+        .max_tokens = max_tokens, .sampling = sampling, .on_token = collect, .context = c
+    };
     ck_assert_int_eq(qp_tokenizer_encode(tokenizer, text, (int64_t)strlen(text), &ids, &count), QP_OK);
     const qp_status status = qp_generate(&model, tokenizer, &selection, ids, count, &options, generated);
     free(ids);

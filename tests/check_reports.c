@@ -20,14 +20,15 @@ enum { ROWS = 5 };
 static qp_row rows[ROWS];
 static qp_report report;
 static char folder[64], json_path[96];
-static const struct qp_not_compared left_out[] = {{"p/prefill/model.extra", "no node of the plan writes it"}};
+static const struct qp_not_compared left_out[] = { { "p/prefill/model.extra", "no node of the plan writes it" } };
 
 static void setup(void)
 {
-    static const char *const keys[ROWS] = {
-        "p/prefill/model.layers.2.self_attn.q_norm", "p/prefill/model.layers.2.self_attn.q_norm",
-        "p/prefill/model.layers.20.self_attn.q_norm", "p/prefill/model.layers.20", "p/prefill/next_token"};
-    static const int layers[ROWS] = {2, 2, 20, 20, -1};
+    static const char *const keys[ROWS] = { "p/prefill/model.layers.2.self_attn.q_norm",
+                                            "p/prefill/model.layers.2.self_attn.q_norm",
+                                            "p/prefill/model.layers.20.self_attn.q_norm", "p/prefill/model.layers.20",
+                                            "p/prefill/next_token" };
+    static const int layers[ROWS] = { 2, 2, 20, 20, -1 };
     (void)snprintf(folder, sizeof folder, "/tmp/qp-check-reports-XXXXXX");
     ck_assert_ptr_nonnull(mkdtemp(folder));
     (void)snprintf(json_path, sizeof json_path, "%s/report.json", folder);
@@ -99,7 +100,7 @@ static char *print(const qp_golden *golden, bool color, bool every_row)
     size_t bytes = 0;
     FILE *stream = open_memstream(&text, &bytes);
     ck_assert_ptr_nonnull(stream);
-    const qp_terminal_style style = {color, every_row};
+    const qp_terminal_style style = { color, every_row };
     qp_report_print(&report, golden, style, stream);
     ck_assert_int_eq(fclose(stream), 0);
     ck_assert_ptr_nonnull(text);
@@ -221,7 +222,7 @@ START_TEST(test_terminal_not_compared_and_filters_are_said)
     report.only = "*q_norm\033[2J";
     text = print(NULL, false, false);
     expect_text(text, "only *q_norm?[2J"); /* a filter cannot steer the terminal */
-    expect_no_text(text, "model.extra");    /* left out as asked */
+    expect_no_text(text, "model.extra");   /* left out as asked */
     free(text);
 }
 END_TEST

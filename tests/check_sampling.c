@@ -91,7 +91,8 @@ END_TEST
 
 START_TEST(test_a_row_without_a_finite_logit_gives_token_0)
 {
-    const qp_bf16 nothing[VOCABULARY] = { { 0x7fc0 }, { 0xff80 }, { 0xff80 }, { 0xff80 }, { 0x7fc0 }, { 0xff80 }, { 0xff80 }, { 0xff80 } };
+    const qp_bf16 nothing[VOCABULARY] = { { 0x7fc0 }, { 0xff80 }, { 0xff80 }, { 0xff80 },
+                                          { 0x7fc0 }, { 0xff80 }, { 0xff80 }, { 0xff80 } };
     qp_sampler sampler;
     ck_assert_int_eq(qp_sampler_open((qp_sampling){ 1.0, 0, 1.0, 0 }, VOCABULARY, &sampler), QP_OK);
     ck_assert_int_eq(qp_sampler_next(&sampler, nothing), 0);
@@ -101,8 +102,9 @@ END_TEST
 
 START_TEST(test_values_out_of_range_are_refused)
 {
-    const qp_sampling wrong[] = { { -1.0, 0, 1.0, 0 }, { NAN, 0, 1.0, 0 },      { INFINITY, 0, 1.0, 0 }, { 1.0, -1, 1.0, 0 },
-                                  { 1.0, 0, 0.0, 0 },  { 1.0, 0, 1.0001, 0 }, { 1.0, 0, NAN, 0 } };
+    const qp_sampling wrong[] = { { -1.0, 0, 1.0, 0 }, { NAN, 0, 1.0, 0 }, { INFINITY, 0, 1.0, 0 },
+                                  { 1.0, -1, 1.0, 0 }, { 1.0, 0, 0.0, 0 }, { 1.0, 0, 1.0001, 0 },
+                                  { 1.0, 0, NAN, 0 } };
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         qp_sampler sampler;
         ck_assert_int_eq(qp_sampler_open(wrong[i], VOCABULARY, &sampler), QP_INVALID);

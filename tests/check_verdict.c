@@ -34,7 +34,7 @@ static qp_row row_with(qp_gate gate, qp_mode mode, int64_t mismatches)
     row.comparison.worst = mismatches ? 0 : -1;
     row.ours_oracle.rms = row.golden_oracle.rms = 1e-3;
     if (gate == QP_GATE_BOUNDED) {
-        const qp_bound bound = {2, 0.005, 1.5, "the order of the sum is not established"};
+        const qp_bound bound = { 2, 0.005, 1.5, "the order of the sum is not established" };
         row.bound = bound;
     }
     return row;
@@ -266,7 +266,7 @@ END_TEST
 START_TEST(test_summary_passes_only_if_all_did)
 {
     qp_row rows[3];
-    const struct qp_not_compared left_out = {"p/prefill/model.norm", "no node"};
+    const struct qp_not_compared left_out = { "p/prefill/model.norm", "no node" };
     qp_report report;
     memset(&report, 0, sizeof report);
     qp_report_summarise(&report);

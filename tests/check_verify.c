@@ -16,7 +16,9 @@ static qp_report report; /* of the whole golden, made once */
 
 static qp_status verify(qp_selection selection, const char *only, qp_report *result)
 {
-    const qp_verify_options options = { .model_path = MODEL, .golden_path = GOLDEN, .selection = selection, .only = only };
+    const qp_verify_options options = {
+        .model_path = MODEL, .golden_path = GOLDEN, .selection = selection, .only = only
+    };
     return qp_verify(&model, golden, &options, result);
 }
 
@@ -135,7 +137,8 @@ END_TEST
 START_TEST(test_a_filter_leaves_the_rest_out_and_an_empty_one_is_no_pass)
 {
     qp_report some;
-    ck_assert_int_eq(verify((qp_selection){ .backend = QP_CPU }, "aistonia/prefill/*.0.self_attn.q_norm", &some), QP_OK);
+    ck_assert_int_eq(verify((qp_selection){ .backend = QP_CPU }, "aistonia/prefill/*.0.self_attn.q_norm", &some),
+                     QP_OK);
     ck_assert_int_eq(some.row_count, 2);
     ck_assert_int_eq(some.summary.verdict, QP_VERDICT_PASS);
     ck_assert_int_gt(some.not_compared_count, 0);
@@ -198,9 +201,10 @@ END_TEST
 
 START_TEST(test_the_faults_that_matter_are_planted)
 {
-    static const char *const names[] = { "weight-before-cast", "eps-1e-5", "rope-theta-1e4", "rope-interleaved",
-                                         "wrong-head-of-group", "mask-off-by-one", "softmax-in-bf16", "missing-q-norm",
-                                         "scale-off-1-percent", "stale-cache-row" };
+    static const char *const names[] = {
+        "weight-before-cast", "eps-1e-5",        "rope-theta-1e4", "rope-interleaved",    "wrong-head-of-group",
+        "mask-off-by-one",    "softmax-in-bf16", "missing-q-norm", "scale-off-1-percent", "stale-cache-row"
+    };
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         ck_assert_msg(qp_fault_find(names[i], NULL) != NULL, "%s is missing", names[i]);
 }

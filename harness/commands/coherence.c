@@ -72,7 +72,8 @@ static qp_status run(int *exit_code)
 
 const qp_command qp_command_coherence = {
     "coherence", "ask the model for what it has just been told",
-    "Each prompt tells facts about made-up names and asks for one; its twin has another name in the same place. A prompt\n"
+    "Each prompt tells facts about made-up names and asks for one; its twin has another name in the same place. A "
+    "prompt\n"
     "passes if the greedy text is the answer, its first token ranks first and leads the next one by the stated margin.",
     options, run
 };

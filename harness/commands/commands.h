@@ -34,13 +34,22 @@ typedef struct qp_run_options {
     qp_option_list impl;
 } qp_run_options;
 
-#define QP_RUN_OPTIONS_DEFAULT { .backend = "cpu", .plan = "reference" }
-#define QP_RUN_OPTIONS_TABLE(o)                                                                                     \
-    { "model", "DIR", "a Qwen3 folder in Hugging Face form (default: the embedded model)", QP_OPTION_TEXT, &(o).model }, \
-    { "backend", "cpu|cuda", "where the kernels run (default: cpu)", QP_OPTION_TEXT, &(o).backend },                \
-    { "plan", "reference|fused", "one node a boundary, or fused kernels (default: reference)", QP_OPTION_TEXT, &(o).plan }, \
-    { "impl", "OP=NAME", "the implementation of an operation; may be repeated; see list", QP_OPTION_LIST, &(o).impl }, \
-    { "fault", "NAME", "plants a deliberate mistake, to see that the gate finds it; see list", QP_OPTION_TEXT, &(o).fault }
+#define QP_RUN_OPTIONS_DEFAULT                                                                                         \
+    {                                                                                                                  \
+        .backend = "cpu", .plan = "reference"                                                                          \
+    }
+#define QP_RUN_OPTIONS_TABLE(o)                                                                                        \
+    { "model", "DIR", "a Qwen3 folder in Hugging Face form (default: the embedded model)", QP_OPTION_TEXT,             \
+      &(o).model },                                                                                                    \
+        { "backend", "cpu|cuda", "where the kernels run (default: cpu)", QP_OPTION_TEXT, &(o).backend },               \
+        { "plan", "reference|fused", "one node a boundary, or fused kernels (default: reference)", QP_OPTION_TEXT,     \
+          &(o).plan },                                                                                                 \
+        { "impl", "OP=NAME", "the implementation of an operation; may be repeated; see list", QP_OPTION_LIST,          \
+          &(o).impl },                                                                                                 \
+    {                                                                                                                  \
+        "fault", "NAME", "plants a deliberate mistake, to see that the gate finds it; see list", QP_OPTION_TEXT,       \
+            &(o).fault                                                                                                 \
+    }
 
 /* Turns the options into a selection. QP_USAGE for an unknown word, QP_DEVICE for a backend that this build or machine
  * has not, QP_UNSUPPORTED for a plan that does not exist yet. */

@@ -14,7 +14,8 @@ qp_status qp_run_options_select(const qp_run_options *options, qp_selection *sel
         return qp_fail(QP_DEVICE, "this build has no CUDA backend; use --backend cpu");
     if (strcmp(options->backend, "cpu") != 0)
         return qp_fail(QP_USAGE, "there is no backend '%s'; there are cpu and cuda", options->backend);
-    if (!strcmp(options->plan, "fused")) return qp_fail(QP_UNSUPPORTED, "the backend cpu has no fused plan; use --plan reference");
+    if (!strcmp(options->plan, "fused"))
+        return qp_fail(QP_UNSUPPORTED, "the backend cpu has no fused plan; use --plan reference");
     if (strcmp(options->plan, "reference") != 0)
         return qp_fail(QP_USAGE, "there is no plan '%s'; there are reference and fused", options->plan);
     selection->backend = QP_CPU;
@@ -38,7 +39,8 @@ qp_status qp_data_path(const char *name, char *path, size_t size)
         if (exists(installed, name, path, size)) return QP_OK;
     }
     if (exists(QP_SOURCE_DIR "/golden", name, path, size)) return QP_OK;
-    return qp_fail(QP_IO, "the embedded %s is neither in %s nor in " QP_SOURCE_DIR "/golden; name a file or folder yourself",
+    return qp_fail(QP_IO,
+                   "the embedded %s is neither in %s nor in " QP_SOURCE_DIR "/golden; name a file or folder yourself",
                    name, length > 0 ? installed : "the installed folder");
 }
 

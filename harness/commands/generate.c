@@ -18,7 +18,8 @@ static const qp_option options[] = {
     { "max-tokens", "N", "stop after N new tokens (default: 128)", QP_OPTION_INTEGER, &max_tokens },
     { "chat", NULL, "put the prompt into Qwen3's chat template, as the user's turn", QP_OPTION_FLAG, &chat },
     { "system", "TEXT", "with --chat: a system message before it", QP_OPTION_TEXT, &system_prompt },
-    { "no-thinking", NULL, "with --chat: an empty think block, as enable_thinking=False", QP_OPTION_FLAG, &no_thinking },
+    { "no-thinking", NULL, "with --chat: an empty think block, as enable_thinking=False", QP_OPTION_FLAG,
+      &no_thinking },
     { "sample", NULL, "sample with the model's own generation_config.json (default: greedy)", QP_OPTION_FLAG, &sample },
     { "temperature", "X", "sample at this temperature; 0 is greedy", QP_OPTION_NUMBER, &temperature },
     { "top-k", "K", "sample among the K most likely tokens; 0: all", QP_OPTION_INTEGER, &top_k },
@@ -96,8 +97,10 @@ static qp_status run(int *exit_code)
     if (status == QP_OK) status = prompt_text(&text);
     if (status == QP_OK) status = qp_tokenizer_encode(tokenizer, text, (int64_t)strlen(text), &ids, &count);
     if (status == QP_OK) {
-        const qp_generate_options generate_options = { .max_tokens = max_tokens, .sampling = sampling_of(&model.config),
-                                                       .keep_special = show_special, .on_token = print_text };
+        const qp_generate_options generate_options = { .max_tokens = max_tokens,
+                                                       .sampling = sampling_of(&model.config),
+                                                       .keep_special = show_special,
+                                                       .on_token = print_text };
         status = qp_generate(&model, tokenizer, &selection, ids, count, &generate_options, &generated);
     }
     if (generated.new_tokens > 0) putchar('\n');
@@ -110,9 +113,8 @@ static qp_status run(int *exit_code)
     return status;
 }
 
-const qp_command qp_command_generate = {
-    "generate", "continue a prompt with these kernels",
-    "Prints the text as it is generated. Greedy unless one of --sample, --temperature, --top-k, --top-p is given; what is\n"
-    "not given of these then comes from the model's generation_config.json.",
-    options, run
-};
+const qp_command qp_command_generate = { "generate", "continue a prompt with these kernels",
+                                         "Prints the text as it is generated. Greedy unless one of --sample, "
+                                         "--temperature, --top-k, --top-p is given; what is\n"
+                                         "not given of these then comes from the model's generation_config.json.",
+                                         options, run };

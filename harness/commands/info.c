@@ -10,7 +10,8 @@ static const char *model_path, *golden_path;
 
 static const qp_option options[] = {
     { "model", "DIR", "describe this model (default: the embedded one)", QP_OPTION_TEXT, &model_path },
-    { "golden", "FILE", "describe this golden (default: the embedded one, if no model is named)", QP_OPTION_TEXT, &golden_path },
+    { "golden", "FILE", "describe this golden (default: the embedded one, if no model is named)", QP_OPTION_TEXT,
+      &golden_path },
     { .name = NULL },
 };
 
@@ -18,15 +19,17 @@ static void print_model(const char *path, const qp_model *model)
 {
     const qp_config *c = &model->config;
     int64_t bytes = 0;
-    for (int64_t i = 0; i < qp_checkpoint_count(model->checkpoint); i++) bytes += qp_checkpoint_at(model->checkpoint, i)->bytes;
+    for (int64_t i = 0; i < qp_checkpoint_count(model->checkpoint); i++)
+        bytes += qp_checkpoint_at(model->checkpoint, i)->bytes;
     printf("model      %s\n", path);
     printf("           %lld layers, hidden size %lld, MLP %lld, %lld query and %lld key/value heads of %lld channels\n",
            (long long)c->num_hidden_layers, (long long)c->hidden_size, (long long)c->intermediate_size,
            (long long)c->num_attention_heads, (long long)c->num_key_value_heads, (long long)c->head_dim);
-    printf("           vocabulary %lld, %s embeddings, %lld positions, rope theta %g, eps %g\n", (long long)c->vocab_size,
-           c->tie_word_embeddings ? "tied" : "untied", (long long)c->max_position_embeddings, c->rope_theta,
-           (double)c->rms_norm_eps);
-    printf("           %lld tensors, %.1f MB in %s\n", (long long)qp_checkpoint_count(model->checkpoint), (double)bytes / 1e6, c->dtype);
+    printf("           vocabulary %lld, %s embeddings, %lld positions, rope theta %g, eps %g\n",
+           (long long)c->vocab_size, c->tie_word_embeddings ? "tied" : "untied", (long long)c->max_position_embeddings,
+           c->rope_theta, (double)c->rms_norm_eps);
+    printf("           %lld tensors, %.1f MB in %s\n", (long long)qp_checkpoint_count(model->checkpoint),
+           (double)bytes / 1e6, c->dtype);
 }
 
 /* Long values, such as the model's config, are for `list` and h5dump. */
@@ -75,6 +78,4 @@ static qp_status run(int *exit_code)
     return QP_OK;
 }
 
-const qp_command qp_command_info = {
-    "info", "the program, the machine, a model and a golden", "", options, run
-};
+const qp_command qp_command_info = { "info", "the program, the machine, a model and a golden", "", options, run };

@@ -7,7 +7,8 @@
 static const char *golden_path;
 
 static const qp_option options[] = {
-    { "golden", "FILE", "list the keys of this golden instead ('embedded': the embedded model's)", QP_OPTION_TEXT, &golden_path },
+    { "golden", "FILE", "list the keys of this golden instead ('embedded': the embedded model's)", QP_OPTION_TEXT,
+      &golden_path },
     { .name = NULL },
 };
 
@@ -28,11 +29,13 @@ static void print_operation(const qp_operation *operation)
     }
     const qp_bound *bound = &operation->bound;
     printf("\n  gate:      ");
-    if (bound->max_ulp == QP_ANY_ULP) printf("bounded, at most");
-    else if (bound->reason) printf("bounded, at most %d ulp in", bound->max_ulp);
+    if (bound->max_ulp == QP_ANY_ULP)
+        printf("bounded, at most");
+    else if (bound->reason)
+        printf("bounded, at most %d ulp in", bound->max_ulp);
     if (bound->reason)
-        printf(" %g of the elements, %g times PyTorch's error: %s\n", bound->max_mismatch_rate, bound->max_oracle_factor,
-               bound->reason);
+        printf(" %g of the elements, %g times PyTorch's error: %s\n", bound->max_mismatch_rate,
+               bound->max_oracle_factor, bound->reason);
     else
         printf("exact\n");
     for (const qp_implementation *i = qp_implementations; i->name; i++)
@@ -70,8 +73,7 @@ static qp_status run(int *exit_code)
     return QP_OK;
 }
 
-const qp_command qp_command_list = {
-    "list", "the operations with their gates, implementations, planted faults and cases",
-    "With --golden, the keys of a golden, one a line, as --only of verify takes them.",
-    options, run
-};
+const qp_command qp_command_list = { "list",
+                                     "the operations with their gates, implementations, planted faults and cases",
+                                     "With --golden, the keys of a golden, one a line, as --only of verify takes them.",
+                                     options, run };

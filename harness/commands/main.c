@@ -4,22 +4,23 @@
 #include "commands.h"
 
 static const qp_command *const commands[] = { &qp_command_verify, &qp_command_generate, &qp_command_coherence,
-                                              &qp_command_list, &qp_command_info, NULL };
+                                              &qp_command_list,   &qp_command_info,     NULL };
 
 static void print_help(FILE *stream)
 {
     fprintf(stream, "usage: qwen3-parity COMMAND [OPTION ...]\n\n"
                     "Says, bit for bit, whether kernels compute what PyTorch computes inside Qwen3.\n\n");
     for (int i = 0; commands[i]; i++) fprintf(stream, "  %-10s  %s\n", commands[i]->name, commands[i]->summary);
-    fprintf(stream, "\nqwen3-parity COMMAND --help lists a command's options; --version prints the version.\n"
-                    "Exit codes: 0 all hold; 1 a verdict failed; 2 usage; 3 a file, device or environment is not usable;\n"
-                    "            4 slower than the baseline; 5 nothing was compared.\n");
+    fprintf(stream,
+            "\nqwen3-parity COMMAND --help lists a command's options; --version prints the version.\n"
+            "Exit codes: 0 all hold; 1 a verdict failed; 2 usage; 3 a file, device or environment is not usable;\n"
+            "            4 slower than the baseline; 5 nothing was compared.\n");
 }
 
 static void print_command_help(const qp_command *command)
 {
-    printf("usage: qwen3-parity %s [OPTION ...]\n\n%s%s\n%s%s\n", command->name, command->summary, *command->details ? "\n" : "",
-           command->details, *command->details ? "\n" : "");
+    printf("usage: qwen3-parity %s [OPTION ...]\n\n%s%s\n%s%s\n", command->name, command->summary,
+           *command->details ? "\n" : "", command->details, *command->details ? "\n" : "");
     qp_options_print(command->options, stdout);
     printf("  %-24s  %s\n", "--help", "this text");
 }
@@ -59,6 +60,7 @@ int main(int argc, char **argv)
     int exit_code = QP_EXIT_UNUSABLE;
     qp_status status = qp_options_parse(command->options, argc - 2, argv + 2);
     if (status == QP_OK) status = command->run(&exit_code);
-    if (status == QP_OK && (fflush(stdout) != 0 || ferror(stdout))) status = qp_fail(QP_IO, "the output could not be written");
+    if (status == QP_OK && (fflush(stdout) != 0 || ferror(stdout)))
+        status = qp_fail(QP_IO, "the output could not be written");
     return status == QP_OK ? exit_code : fail(status);
 }

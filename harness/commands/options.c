@@ -21,7 +21,8 @@ static qp_status set(const qp_option *option, const char *value)
     case QP_OPTION_TEXT: *(const char **)option->target = value; return QP_OK;
     case QP_OPTION_INTEGER: {
         const long long number = strtoll(value, &end, 10);
-        if (end == value || *end || errno) return qp_fail(QP_USAGE, "--%s takes a whole number, not '%s'", option->name, value);
+        if (end == value || *end || errno)
+            return qp_fail(QP_USAGE, "--%s takes a whole number, not '%s'", option->name, value);
         *(int64_t *)option->target = number;
         return QP_OK;
     }

@@ -8,7 +8,13 @@
 
 #include "../../kernels/status.h"
 
-typedef enum qp_option_kind { QP_OPTION_FLAG, QP_OPTION_TEXT, QP_OPTION_INTEGER, QP_OPTION_NUMBER, QP_OPTION_LIST } qp_option_kind;
+typedef enum qp_option_kind {
+    QP_OPTION_FLAG,
+    QP_OPTION_TEXT,
+    QP_OPTION_INTEGER,
+    QP_OPTION_NUMBER,
+    QP_OPTION_LIST
+} qp_option_kind;
 
 enum { QP_OPTION_LIST_MAX = 32 };
 
@@ -18,11 +24,12 @@ typedef struct qp_option_list {
 } qp_option_list;
 
 typedef struct qp_option {
-    const char *name; /* without dashes; NULL ends a table */
+    const char *name;  /* without dashes; NULL ends a table */
     const char *value; /* what --help calls the value; NULL for a flag */
     const char *help;
     qp_option_kind kind;
-    void *target; /* bool *, const char **, int64_t *, double * or qp_option_list *, by kind; keeps its value if the option is not given */
+    void *
+        target; /* bool *, const char **, int64_t *, double * or qp_option_list *, by kind; keeps its value if the option is not given */
 } qp_option;
 
 /* Reads `--name VALUE`, `--name=VALUE` and `--flag`. QP_USAGE for anything else, and for an argument without dashes. */

@@ -34,9 +34,9 @@ static qp_status verify(const qp_model *model, const qp_golden *golden, const qp
     QP_TRY(verified);
     qp_report_print(&report, golden, (qp_terminal_style){ qp_wants_color(stdout), every_row }, stdout);
     const qp_status status = json_path ? qp_report_write_json(&report, golden, json_path) : QP_OK;
-    *exit_code = report.row_count == 0                            ? QP_EXIT_NOTHING
+    *exit_code = report.row_count == 0                       ? QP_EXIT_NOTHING
                  : report.summary.verdict != QP_VERDICT_PASS ? QP_EXIT_VERDICT
-                                                                  : QP_EXIT_OK;
+                                                             : QP_EXIT_OK;
     qp_report_close(&report);
     return status;
 }
@@ -44,8 +44,9 @@ static qp_status verify(const qp_model *model, const qp_golden *golden, const qp
 static qp_status run(int *exit_code)
 {
     char embedded_model[PATH_MAX], embedded_golden[PATH_MAX];
-    qp_verify_options verify_options = { .model_path = run_options.model, .golden_path = golden_path, .only = only,
-                                         .progress = progress };
+    qp_verify_options verify_options = {
+        .model_path = run_options.model, .golden_path = golden_path, .only = only, .progress = progress
+    };
     qp_model model = { 0 };
     qp_golden *golden = NULL;
     QP_TRY(qp_run_options_select(&run_options, &verify_options.selection));
@@ -66,9 +67,9 @@ static qp_status run(int *exit_code)
     return status;
 }
 
-const qp_command qp_command_verify = {
-    "verify", "compare every boundary with a golden captured from PyTorch",
-    "Runs each node of the plan on the golden's own inputs (local) and on our upstream outputs (carried), and compares\n"
-    "every output that the golden holds: bits, largest absolute and ulp difference, and the errors of both against fp64.",
-    options, run
-};
+const qp_command qp_command_verify = { "verify", "compare every boundary with a golden captured from PyTorch",
+                                       "Runs each node of the plan on the golden's own inputs (local) and on our "
+                                       "upstream outputs (carried), and compares\n"
+                                       "every output that the golden holds: bits, largest absolute and ulp difference, "
+                                       "and the errors of both against fp64.",
+                                       options, run };

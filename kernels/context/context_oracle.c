@@ -11,7 +11,8 @@ qp_status qp_context_oracle(const qp_call *call)
             for (int64_t j = 0; j < a.d; j++) {
                 double sum = 0.0;
                 for (int64_t s = 0; s < a.keys_count; s++)
-                    sum += probs[(h * a.tokens + t) * a.keys_count + s] * values[(s * a.value_heads + h / group) * a.d + j];
+                    sum += probs[(h * a.tokens + t) * a.keys_count + s] *
+                           values[(s * a.value_heads + h / group) * a.d + j];
                 y[(t * a.query_heads + h) * a.d + j] = sum;
             }
     return QP_OK;

@@ -7,8 +7,8 @@ qp_status qp_embedding_check_ids(const int64_t *ids, int64_t tokens, int64_t voc
 {
     for (int64_t t = 0; t < tokens; t++)
         if (ids[t] < 0 || ids[t] >= vocabulary)
-            return qp_fail(QP_INVALID, "token %" PRId64 " has the id %" PRId64 ", outside the vocabulary of %" PRId64, t,
-                           ids[t], vocabulary);
+            return qp_fail(QP_INVALID, "token %" PRId64 " has the id %" PRId64 ", outside the vocabulary of %" PRId64,
+                           t, ids[t], vocabulary);
     return QP_OK;
 }
 

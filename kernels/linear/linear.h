@@ -28,7 +28,7 @@ typedef struct qp_linear_args {
     const qp_bf16 *weight; /* in  [N, K], bf16 */
     qp_bf16 *y;            /* out [M, N], bf16 */
     int64_t m, n, k;
-    int parts;             /* of a split K, at least 1 */
+    int parts; /* of a split K, at least 1 */
 } qp_linear_args;
 
 extern const qp_operation qp_linear_operation;

@@ -16,7 +16,8 @@ qp_linear_args qp_linear_bind(const qp_call *call)
 static const char *precondition(const qp_call *call)
 {
     const qp_linear_args a = qp_linear_bind(call);
-    return a.parts > 1 && a.k % (16 * (int64_t)a.parts) ? "K is not a multiple of 16 times the parts of the split" : NULL;
+    return a.parts > 1 && a.k % (16 * (int64_t)a.parts) ? "K is not a multiple of 16 times the parts of the split"
+                                                        : NULL;
 }
 
 static uint64_t flops(const qp_call *call)

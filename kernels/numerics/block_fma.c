@@ -163,7 +163,6 @@ float qp_split_chain_fma(const qp_bf16 *a, const qp_bf16 *b, int64_t k, int part
 {
     const int64_t run = k / parts;
     float sum = qp_chain_fma(a, b, 1, run);
-    for (int64_t start = run; start < run * parts; start += run)
-        sum += qp_chain_fma(a + start, b + start, 1, run);
+    for (int64_t start = run; start < run * parts; start += run) sum += qp_chain_fma(a + start, b + start, 1, run);
     return sum;
 }

@@ -8,7 +8,7 @@ float qp_lane_fma(const qp_bf16 *a, const qp_bf16 *b, int64_t b_stride, int64_t 
 {
     float sum[QP_MAX_LANES] = { 0 };
     for (int64_t i = 0; i < k; i++) {
-        float *lane = &sum[(i / run) % lanes];                                               /* L1 */
+        float *lane = &sum[(i / run) % lanes];                                      /* L1 */
         *lane = fmaf(qp_bf16_to_f32(a[i]), qp_bf16_to_f32(b[i * b_stride]), *lane); /* L2 */
     }
     for (int offset = lanes / 2; offset > 0; offset /= 2)

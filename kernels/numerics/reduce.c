@@ -51,8 +51,9 @@ float qp_mean(const float *values, int64_t n, int64_t rows)
     float sum[MAX_LANES];
     for (int64_t l = 0; l < lanes; l++) {
         float a[VECTOR] = { 0, 0, 0, 0 };
-        for (int64_t start = l * lane_stride; start < n; start += VECTOR * lanes)                /* M1, M2 */
-            for (int64_t i = 0; i < VECTOR && start + i * element_stride < n; i++) a[i] += values[start + i * element_stride];
+        for (int64_t start = l * lane_stride; start < n; start += VECTOR * lanes) /* M1, M2 */
+            for (int64_t i = 0; i < VECTOR && start + i * element_stride < n; i++)
+                a[i] += values[start + i * element_stride];
         sum[l] = ((a[0] + a[1]) + a[2]) + a[3]; /* M3 */
     }
     const float factor = (float)rows / (float)(rows * n);

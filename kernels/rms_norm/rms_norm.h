@@ -34,7 +34,7 @@ typedef struct qp_rms_norm_args {
     const qp_bf16 *weight; /* in  [dim], bf16      */
     qp_bf16 *y;            /* out [rows, dim], bf16 */
     int64_t rows, dim;
-    float eps;             /* 1e-6 in every released Qwen3 */
+    float eps; /* 1e-6 in every released Qwen3 */
 } qp_rms_norm_args;
 
 extern const qp_operation qp_rms_norm_operation;

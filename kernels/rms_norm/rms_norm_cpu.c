@@ -18,8 +18,8 @@ qp_status qp_rms_norm_cpu(const qp_call *call)
         const float mean = qp_mean(squares, a.dim, a.rows);                                           /* O1 */
         const float scale = qp_rsqrt(mean + a.eps);                                                   /* R2, R3 */
         for (int64_t c = 0; c < a.dim; c++) {
-            const qp_bf16 normalised = qp_bf16_from_f32(qp_bf16_to_f32(x[c]) * scale);               /* R4 */
-            y[c] = qp_bf16_from_f32(qp_bf16_to_f32(a.weight[c]) * qp_bf16_to_f32(normalised));       /* R5 */
+            const qp_bf16 normalised = qp_bf16_from_f32(qp_bf16_to_f32(x[c]) * scale);         /* R4 */
+            y[c] = qp_bf16_from_f32(qp_bf16_to_f32(a.weight[c]) * qp_bf16_to_f32(normalised)); /* R5 */
         }
     }
     free(squares);

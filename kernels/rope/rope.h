@@ -22,9 +22,9 @@ enum { QP_ROPE_T, QP_ROPE_HEADS, QP_ROPE_D };
 enum { QP_ROPE_X, QP_ROPE_COS, QP_ROPE_SIN };
 
 typedef struct qp_rope_args {
-    const qp_bf16 *x;          /* in  [T, heads, D], bf16 */
-    const qp_bf16 *cos, *sin;  /* in  [T, D], bf16        */
-    qp_bf16 *y;                /* out [T, heads, D], bf16 */
+    const qp_bf16 *x;         /* in  [T, heads, D], bf16 */
+    const qp_bf16 *cos, *sin; /* in  [T, D], bf16        */
+    qp_bf16 *y;               /* out [T, heads, D], bf16 */
     int64_t tokens, heads, d;
 } qp_rope_args;
 

@@ -22,7 +22,8 @@ static const char *precondition(const qp_call *call)
 
 static uint64_t elements(const qp_call *call)
 {
-    return (uint64_t)call->extent[QP_ROPE_T] * (uint64_t)call->extent[QP_ROPE_HEADS] * (uint64_t)call->extent[QP_ROPE_D];
+    return (uint64_t)call->extent[QP_ROPE_T] * (uint64_t)call->extent[QP_ROPE_HEADS] *
+           (uint64_t)call->extent[QP_ROPE_D];
 }
 
 static uint64_t flops(const qp_call *call) { return 3 * elements(call); }
@@ -62,7 +63,8 @@ done:
 }
 
 static const qp_fault faults[] = {
-    { "rope-interleaved", "channels are paired with their neighbours in place of the other half", "*", interleaved_pairs },
+    { "rope-interleaved", "channels are paired with their neighbours in place of the other half", "*",
+      interleaved_pairs },
     { .name = NULL },
 };
 

@@ -35,7 +35,7 @@ typedef struct qp_rotary_embedding_args {
     float *inv_freq;          /* out [D/2], f32  */
     qp_bf16 *cos, *sin;       /* out [T, D], bf16 */
     int64_t tokens, d;
-    double theta;             /* config.rope_theta */
+    double theta; /* config.rope_theta */
 } qp_rotary_embedding_args;
 
 extern const qp_operation qp_rotary_embedding_operation;
