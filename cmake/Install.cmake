@@ -9,5 +9,7 @@ endforeach()
 install(DIRECTORY golden/qwen3-tiny DESTINATION ${CMAKE_INSTALL_DATADIR}/qwen3-parity)
 install(FILES golden/qwen3-tiny.h5 golden/coherence.json DESTINATION ${CMAKE_INSTALL_DATADIR}/qwen3-parity)
 
+# Relative, so that the installed tree can be moved.
+file(RELATIVE_PATH QP_PREFIX_FROM_PKGCONFIG "/${CMAKE_INSTALL_LIBDIR}/pkgconfig" "/")
 configure_file(cmake/qwen3-parity.pc.in qwen3-parity.pc @ONLY)
 install(FILES ${PROJECT_BINARY_DIR}/qwen3-parity.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
