@@ -10,8 +10,8 @@
 typedef struct qp_verify_options {
     const char *model_path, *golden_path; /* for the report; borrowed */
     qp_selection selection;
-    const char *only;                                                        /* glob on the key; NULL: everything */
-    void (*progress)(void *context, int done, int total, const char *phase); /* nodes done; may be NULL */
+    const char *only;     /* glob on the key; NULL: everything */
+    qp_progress progress; /* counts nodes, names the phase; may be NULL */
     void *progress_context;
 } qp_verify_options;
 

@@ -82,11 +82,13 @@ qp_status qp_node_run(const qp_plan_node *node, qp_run run, const qp_call *call)
     return status == QP_OK ? QP_OK : qp_fail(status, "%s: %s", node->name, qp_last_error());
 }
 
-qp_status qp_plan_run(const qp_plan *plan, const qp_selection *selection, const qp_store *store)
+qp_status qp_plan_run(const qp_plan *plan, const qp_selection *selection, const qp_store *store, qp_progress progress,
+                      void *context)
 {
     for (int n = 0; n < plan->node_count; n++) {
         const qp_plan_node *node = &plan->nodes[n];
         const qp_call call = qp_node_call(plan, node, store);
+        if (progress) progress(context, n, plan->node_count, node->name);
         qp_run run = NULL;
         const char *name = NULL;
         QP_TRY(qp_selection_find(selection, node, &run, &name));

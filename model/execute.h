@@ -34,8 +34,12 @@ qp_call qp_node_call(const qp_plan *plan, const qp_plan_node *node, const qp_sto
 /* Checks the call and runs it. The sentence of a failure names the node. */
 QP_MUST_USE qp_status qp_node_run(const qp_plan_node *node, qp_run run, const qp_call *call);
 
+/* Told before each node; may be NULL. */
+typedef void (*qp_progress)(void *context, int done, int total, const char *what);
+
 /* One pass over the whole plan in `store`, whose inputs are set; fills the cache's newest rows. */
-QP_MUST_USE qp_status qp_plan_run(const qp_plan *plan, const qp_selection *selection, const qp_store *store);
+QP_MUST_USE qp_status qp_plan_run(const qp_plan *plan, const qp_selection *selection, const qp_store *store,
+                                  qp_progress progress, void *context);
 
 #ifdef __cplusplus
 }

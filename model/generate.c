@@ -25,12 +25,12 @@ typedef struct prediction {
 } prediction;
 
 static qp_status pass(qp_plan *plan, const qp_selection *selection, qp_store *store, int64_t past, const int64_t *ids,
-                      prediction *next)
+                      qp_progress progress, void *context, prediction *next)
 {
     QP_TRY(qp_plan_set_past(plan, past));
     QP_TRY(qp_store_prepare(store, plan));
     qp_store_set_inputs(store, plan, ids);
-    QP_TRY(qp_plan_run(plan, selection, store));
+    QP_TRY(qp_plan_run(plan, selection, store, progress, context));
     next->logits = qp_store_tensor(store, plan, plan->logits);
     next->greedy = *(const int64_t *)qp_store_tensor(store, plan, plan->next_token);
     return QP_OK;
@@ -76,7 +76,7 @@ qp_status qp_generate(const qp_model *model, const qp_tokenizer *tokenizer, cons
     if (status != QP_OK) goto done;
 
     double start = seconds_now();
-    status = pass(&prompt, selection, &store, 0, ids, &next);
+    status = pass(&prompt, selection, &store, 0, ids, options->on_progress, options->context, &next);
     generated->prompt_seconds = seconds_now() - start;
     start = seconds_now();
     while (status == QP_OK) {
@@ -90,7 +90,7 @@ qp_status qp_generate(const qp_model *model, const qp_tokenizer *tokenizer, cons
         status = emit(options, decoder, id, &generated->stop);
         generated->new_tokens++;
         if (status != QP_OK || generated->stop == QP_STOP_CALLER || generated->new_tokens == limit) break;
-        status = pass(&decode, selection, &store, count + generated->new_tokens - 1, &id, &next);
+        status = pass(&decode, selection, &store, count + generated->new_tokens - 1, &id, NULL, NULL, &next);
     }
     generated->decode_seconds = seconds_now() - start;
     if (status == QP_OK && options->on_token) { /* a character that was cut at the end */

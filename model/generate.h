@@ -24,6 +24,7 @@ typedef struct qp_generate_options {
     /* Called with the characters that are complete after each token, often with none, and its id. Returning false ends
      * the generation. A last call with id -1 gives U+FFFD for a character that was cut off. May be NULL. */
     bool (*on_token)(void *context, int64_t id, const char *text, int64_t bytes);
+    qp_progress on_progress; /* of the prompt's pass; may be NULL */
     void *context;
 } qp_generate_options;
 

@@ -184,7 +184,7 @@ static int64_t next_token(const int64_t *ids, int64_t count, int64_t step)
         ck_assert_int_eq(qp_plan_set_past(&plan, past), QP_OK);
         ck_assert_int_eq(qp_store_prepare(&store, &plan), QP_OK);
         qp_store_set_inputs(&store, &plan, ids + past);
-        ck_assert_msg(qp_plan_run(&plan, &selection, &store) == QP_OK, "%s", qp_last_error());
+        ck_assert_msg(qp_plan_run(&plan, &selection, &store, NULL, NULL) == QP_OK, "%s", qp_last_error());
         next = *(int64_t *)qp_store_tensor(&store, &plan, plan.next_token);
         qp_plan_close(&plan);
     }

@@ -31,9 +31,9 @@ static qp_status run_all(const qp_model *model, const qp_tokenizer *tokenizer, c
     for (int i = 0; i < count; i++) {
         const qp_coherence_prompt *prompt = qp_coherence_at(prompts, i);
         qp_coherence_result result;
-        qp_progress_line(i, count, prompt->name);
+        qp_progress_line(NULL, i, count, prompt->name);
         const qp_status status = qp_coherence_run(model, tokenizer, selection, prompt, &result);
-        qp_progress_line(count, count, "");
+        qp_progress_line(NULL, count, count, "");
         QP_TRY(status);
         print_result(prompt, &result, qp_wants_color(stdout));
         fflush(stdout);

@@ -59,9 +59,9 @@ QP_MUST_USE qp_status qp_run_options_select(const qp_run_options *options, qp_se
  * the source tree that it was built from. Writes the path of `name` in it. QP_IO if neither is there. */
 QP_MUST_USE qp_status qp_data_path(const char *name, char *path, size_t size);
 
-/* A progress line on stderr, if that is a terminal; drawn at most ten times a second. Call with done == total to
- * erase it. */
-void qp_progress_line(int done, int total, const char *what);
+/* A progress line on stderr, if that is a terminal; drawn at most ten times a second. done == total erases it. A
+ * qp_progress, whose context it ignores. */
+void qp_progress_line(void *context, int done, int total, const char *what);
 
 /* Whether to write colours to a stream: a terminal, and no NO_COLOR in the environment. */
 bool qp_wants_color(FILE *stream);

@@ -44,19 +44,23 @@ qp_status qp_data_path(const char *name, char *path, size_t size)
                    name, length > 0 ? installed : "the installed folder");
 }
 
-void qp_progress_line(int done, int total, const char *what)
+void qp_progress_line(void *context, int done, int total, const char *what)
 {
+    static bool drawn;
     static double last_drawn;
     struct timespec now;
-    if (!isatty(STDERR_FILENO)) return;
+    (void)context;
     if (done == total) {
-        fprintf(stderr, "\r\033[K");
+        if (drawn) fprintf(stderr, "\r\033[K");
+        drawn = false;
         return;
     }
+    if (!isatty(STDERR_FILENO)) return;
     (void)clock_gettime(CLOCK_MONOTONIC, &now);
     const double seconds = (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
-    if (seconds - last_drawn < 0.1) return;
+    if (drawn && seconds - last_drawn < 0.1) return;
     last_drawn = seconds;
+    drawn = true;
     fprintf(stderr, "\r\033[K%3d %%  %s", total ? (int)(100.0 * done / total) : 0, what);
     fflush(stderr);
 }

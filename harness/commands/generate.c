@@ -35,6 +35,7 @@ static bool print_text(void *context, int64_t id, const char *text, int64_t byte
     (void)context;
     (void)id;
     if (bytes > 0) {
+        qp_progress_line(NULL, 1, 1, "");
         fwrite(text, 1, (size_t)bytes, stdout);
         fflush(stdout);
     }
@@ -100,9 +101,11 @@ static qp_status run(int *exit_code)
         const qp_generate_options generate_options = { .max_tokens = max_tokens,
                                                        .sampling = sampling_of(&model.config),
                                                        .keep_special = show_special,
-                                                       .on_token = print_text };
+                                                       .on_token = print_text,
+                                                       .on_progress = qp_progress_line };
         status = qp_generate(&model, tokenizer, &selection, ids, count, &generate_options, &generated);
     }
+    qp_progress_line(NULL, 1, 1, "");
     if (generated.new_tokens > 0) putchar('\n');
     if (status == QP_OK && show_time) print_time(&generated);
     *exit_code = QP_EXIT_OK;

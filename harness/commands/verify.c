@@ -19,18 +19,12 @@ static const qp_option options[] = {
     { .name = NULL },
 };
 
-static void progress(void *context, int done, int total, const char *phase)
-{
-    (void)context;
-    qp_progress_line(done, total, phase);
-}
-
 static qp_status verify(const qp_model *model, const qp_golden *golden, const qp_verify_options *verify_options,
                         int *exit_code)
 {
     qp_report report;
     const qp_status verified = qp_verify(model, golden, verify_options, &report);
-    qp_progress_line(1, 1, "");
+    qp_progress_line(NULL, 1, 1, "");
     QP_TRY(verified);
     qp_report_print(&report, golden, (qp_terminal_style){ qp_wants_color(stdout), every_row }, stdout);
     const qp_status status = json_path ? qp_report_write_json(&report, golden, json_path) : QP_OK;
@@ -45,7 +39,7 @@ static qp_status run(int *exit_code)
 {
     char embedded_model[PATH_MAX], embedded_golden[PATH_MAX];
     qp_verify_options verify_options = {
-        .model_path = run_options.model, .golden_path = golden_path, .only = only, .progress = progress
+        .model_path = run_options.model, .golden_path = golden_path, .only = only, .progress = qp_progress_line
     };
     qp_model model = { 0 };
     qp_golden *golden = NULL;
@@ -60,7 +54,9 @@ static qp_status run(int *exit_code)
     }
     qp_status status = qp_model_open(verify_options.model_path, &model);
     if (status == QP_OK) status = qp_golden_open(verify_options.golden_path, &golden);
+    qp_progress_line(NULL, 0, 1, "hashing the weights");
     if (status == QP_OK) status = qp_golden_require_model(golden, &model);
+    qp_progress_line(NULL, 1, 1, "");
     if (status == QP_OK) status = verify(&model, golden, &verify_options, exit_code);
     qp_golden_close(golden);
     qp_model_close(&model);
