@@ -324,6 +324,37 @@ START_TEST(test_mean_depends_on_the_rows_as_documented)
 }
 END_TEST
 
+/* M3 and M4, in a row of 128 with many rows: 32 lanes of one vector each. */
+START_TEST(test_mean_adds_accumulators_and_lanes_as_documented)
+{
+    float inside[128] = { 0x1p40f, 1.0f, -0x1p40f, 1.0f }, across[128] = { 0 };
+    ck_assert_float_eq(qp_mean(inside, 128, 16) * 128.0f, 1.0f); /* ((a0 + a1) + a2) + a3 loses the first one only */
+    across[0] = 0x1p40f;
+    across[4] = 1.0f;      /* lane 1 */
+    across[64] = -0x1p40f; /* lane 16, which meets lane 0 before lane 1 does */
+    ck_assert_float_eq(qp_mean(across, 128, 16) * 128.0f, 1.0f);
+}
+END_TEST
+
+START_TEST(test_softmax_sum_adds_as_documented)
+{
+    static float values[3000];
+    for (int i = 0; i < 3000; i++) values[i] = 1.0f;
+    values[0] = 0x1p40f;
+    values[32] = -0x1p40f; /* S1: the same lane, next to it */
+    ck_assert_float_eq(qp_softmax_sum(values, 64), 62.0f);
+    values[32] = 1.0f;
+    values[16] = -0x1p40f; /* S1: lane 16, whose own second element is lost, as is that of lane 0 */
+    ck_assert_float_eq(qp_softmax_sum(values, 64), 60.0f);
+    values[16] = 1.0f;
+    values[1024] = -0x1p40f; /* S2: the same thread, next to it */
+    ck_assert_float_eq(qp_softmax_sum(values, 3000), 2998.0f);
+    values[1024] = 1.0f;
+    values[512] = -0x1p40f; /* S2: warp 16, which warp 0 meets first: all else of both is lost, 3 elements a thread */
+    ck_assert_float_eq(qp_softmax_sum(values, 3000), 3000.0f - 2.0f * 32.0f * 3.0f);
+}
+END_TEST
+
 /* The same method that read the order off the card: of two that cancel, what lies between them is lost. */
 START_TEST(test_lanes_add_in_the_documented_order)
 {
@@ -398,6 +429,8 @@ static Suite *numerics_suite(void)
     TCase *sums = tcase_create("sums");
     tcase_add_test(sums, test_sums_take_every_element_once);
     tcase_add_test(sums, test_mean_depends_on_the_rows_as_documented);
+    tcase_add_test(sums, test_mean_adds_accumulators_and_lanes_as_documented);
+    tcase_add_test(sums, test_softmax_sum_adds_as_documented);
     tcase_add_test(sums, test_lanes_add_in_the_documented_order);
     tcase_add_test(sums, test_mean_refuses_shapes_whose_order_is_unknown);
     suite_add_tcase(suite, sums);

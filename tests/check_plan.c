@@ -137,8 +137,8 @@ START_TEST(test_choices_of_cublas_reach_the_shapes_they_name)
     const qp_cublas_choices choices = { splits, 2, orders, 2 };
     const struct {
         int64_t past;
-        int scores_lanes, context_lanes;
-    } wanted[] = { { 32, 32, 32 }, { 33, 16, 0 }, { 39, 0, 0 } }; /* 40 keys: the tensor core */
+        int scores_lanes, scores_run, context_lanes;
+    } wanted[] = { { 32, 32, 4, 32 }, { 33, 16, 8, 0 }, { 39, 0, 0, 0 } }; /* 40 keys: the tensor core */
     qp_plan plan;
     ck_assert_int_eq(qp_plan_open(&model, (qp_plan_options){ .tokens = 1, .capacity = 50, .choices = &choices }, &plan),
                      QP_OK);
@@ -148,7 +148,10 @@ START_TEST(test_choices_of_cublas_reach_the_shapes_they_name)
             const qp_plan_node *node = &plan.nodes[n];
             if (!strcmp(node->operation->name, "linear"))
                 ck_assert_int_eq(node->params.parts, strstr(node->name, "down_proj") ? 2 : 1);
-            if (!strcmp(node->operation->name, "scores")) ck_assert_int_eq(node->params.lanes, wanted[i].scores_lanes);
+            if (!strcmp(node->operation->name, "scores")) {
+                ck_assert_int_eq(node->params.lanes, wanted[i].scores_lanes);
+                ck_assert_int_eq(node->params.run, wanted[i].scores_run);
+            }
             if (!strcmp(node->operation->name, "context"))
                 ck_assert_int_eq(node->params.lanes, wanted[i].context_lanes);
         }
