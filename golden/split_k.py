@@ -1,9 +1,10 @@
 """How a bf16 matrix product was accumulated: a model of the tensor core in integers, and a search for the parts of K.
 
 The model (measured on an H200): an output is a chain over blocks of 16 along K. The 16 exact products and the fp32
-accumulator are cut, toward zero, to a multiple of 2^(E-25), where E is the largest exponent among the 17, the products'
-exponents not normalised; they are added exactly; the sum is cut, toward zero, to fp32. A library may divide K into
-parts: each is such a chain, and the chains' results are added in fp32, in order. The result is rounded to bf16.
+accumulator are cut, toward zero, to a multiple of 2^(E-25), where E is the largest exponent among those of the 17 that are
+not zero, and at least -133, the products' exponents not normalised; they are added exactly; the sum is cut, toward zero,
+to fp32. A library may divide K into parts: each is such a chain, and the chains' results are added in fp32, in order. The
+result is rounded to bf16.
 """
 
 import torch
@@ -11,11 +12,12 @@ import torch
 BLOCK = 16
 BITS = 25
 LOWEST = -126
+ZERO = -133  # the exponent of a zero, so the least E
 ELEMENTS = 1 << 25  # of a and of b, worked on at a time
 
 
 def fields(x):
-    """Sign (+1 or -1), exponent and 8-bit significand of bf16 numbers; a zero or subnormal has the exponent -126."""
+    """Sign (+1 or -1), exponent and 8-bit significand of bf16 numbers; a subnormal has the exponent -126."""
     bits = x.contiguous().view(torch.int16).to(torch.int64) & 0xFFFF
     sign = 1 - 2 * (bits >> 15)
     exponent = (bits >> 7) & 0xFF
@@ -38,11 +40,12 @@ def chain(a, b):
         a, b = torch.cat([a, fill], 1), torch.cat([b, fill], 1)
     a_sign, a_exponent, a_bits = fields(a)
     b_sign, b_exponent, b_bits = fields(b)
-    sign, exponent, product = a_sign * b_sign, a_exponent + b_exponent, a_bits * b_bits
+    sign, product = a_sign * b_sign, a_bits * b_bits
+    exponent = torch.where(product == 0, ZERO, a_exponent + b_exponent)
 
     held_sign = torch.ones(rows, dtype=torch.int64, device=a.device)
     held = torch.zeros_like(held_sign)
-    held_exponent = torch.full_like(held_sign, LOWEST)
+    held_exponent = torch.full_like(held_sign, ZERO)
     for start in range(0, a.shape[1], BLOCK):
         here = slice(start, start + BLOCK)
         top = torch.maximum(exponent[:, here].amax(1), held_exponent)
@@ -54,11 +57,11 @@ def chain(a, b):
         length = torch.frexp(total.double())[1].to(torch.int64)
         unit = torch.maximum(top - BITS + length - 24, torch.full_like(top, LOWEST - 23))
         shift = unit - (top - BITS)
-        held = torch.where(shift >= 0, total >> shift.clamp(min=0), total << (-shift).clamp(min=0, max=30))
-        held_exponent = torch.where(held == 0, LOWEST, unit + 23)
+        held = torch.where(shift >= 0, total >> shift.clamp(min=0, max=62), total << (-shift).clamp(min=0, max=30))
+        held_exponent = torch.where(held == 0, ZERO, unit + 23)
     if bool((held_exponent > 127).any()):
         raise ValueError("the model takes no overflow")
-    return torch.ldexp((held_sign * held).double(), (held_exponent - 23).to(torch.int32)).float()
+    return torch.ldexp((held_sign * held).double(), torch.where(held == 0, 0, held_exponent - 23).to(torch.int32)).float()
 
 
 def in_parts(a, b, length):

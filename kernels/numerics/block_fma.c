@@ -2,7 +2,7 @@
 
 #include "strict_fp.h"
 
-enum { KEPT_BITS = 25, MIN_EXPONENT = -126, F32_FRACTION_BITS = 23, BF16_FRACTION_BITS = 7 };
+enum { KEPT_BITS = 25, MIN_EXPONENT = -126, LEAST_E = -133, F32_FRACTION_BITS = 23, BF16_FRACTION_BITS = 7 };
 
 static const uint32_t canonical_nan = 0x7fffffffu;
 static const uint32_t infinity_bits = 0x7f800000u;
@@ -50,6 +50,7 @@ static float f32_cut(int64_t sum, int scale)
     /* The weight of the last bit kept: 2^(exponent - 23), or 2^-149 among the subnormals. */
     const int last = (exponent < MIN_EXPONENT ? MIN_EXPONENT : exponent) - F32_FRACTION_BITS;
     magnitude = last > scale ? (last - scale < 64 ? magnitude >> (last - scale) : 0) : magnitude << (scale - last);
+    if (magnitude == 0) return 0.0f;
     const uint32_t field = exponent < MIN_EXPONENT ? 0 : (uint32_t)(exponent + 127);
     return qp_f32_from_bits(sign | field << 23 | ((uint32_t)magnitude & 0x7fffffu));
 }
@@ -84,7 +85,7 @@ float qp_block_fma(float accumulator, const qp_bf16 a[QP_BLOCK_K], const qp_bf16
 
     const decoded acc = decode_f32(accumulator);
     decoded product[QP_BLOCK_K];
-    int largest = acc.exponent;
+    int largest = acc.significand ? acc.exponent : LEAST_E;
     for (int k = 0; k < QP_BLOCK_K; k++) { /* B1, B2 */
         const decoded x = decode_bf16(a[k]), y = decode_bf16(b[k]);
         product[k] = (decoded){ x.significand * y.significand, x.exponent + y.exponent };
