@@ -11,9 +11,11 @@
  *   R1  the product is rounded to bf16.
  *   R2  times scale (the f32 of D^-0.5), rounded to bf16.
  *   R3  plus mask, rounded to bf16. A mask of 0 still turns -0 into +0.
- * Not yet exact: some of cuBLAS's kernels for one query sum in an order that is neither O1 nor O2; the golden then holds
- * no order, and the usual one is used. Two f32 sums of the same products in different orders differ in their last bits, so R1
- * changes for the few elements near a tie, by 1 ulp, but by any number of ulp where the sum nearly cancels.
+ * Not yet exact: some of cuBLAS's kernels sum in an order that is neither O1 nor O2: for one query with many heads or keys,
+ * where the golden then holds no order and the usual one is used, and perhaps for more queries where the keys are not a
+ * multiple of 8 (seen in the context of 16 heads and 100 keys). Two f32 sums of the same products in different orders
+ * differ in their last bits, so R1 changes for the few elements near a tie, by 1 ulp, but by any number of ulp where the
+ * sum nearly cancels.
  * Bound: 2 of 1,000 elements.
  * Preconditions:
  *   P1  S >= T.  P2  Hq is a multiple of Hkv.
