@@ -1,6 +1,7 @@
 #include "coherence.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -31,6 +32,9 @@ static qp_status read_pair(qp_json_node entry, qp_coherence_prompt pair[2])
     qp_json_node twin;
     QP_TRY(qp_json_get_string(entry, "name", &name));
     QP_TRY(qp_json_get_double(entry, "min_margin", &min_margin));
+    if (!(min_margin >= 0.0 && isfinite(min_margin)))
+        return qp_fail(QP_FORMAT, "min_margin of the coherence prompt '%s' is %g, it must not be negative", name,
+                       min_margin);
     QP_TRY(read_prompt(entry, name, min_margin, false, &pair[0]));
     QP_TRY(qp_json_get_object(entry, "twin", &twin));
     QP_TRY(read_prompt(twin, name, min_margin, true, &pair[1]));

@@ -608,7 +608,7 @@ static qp_status read_prompt(qp_golden *golden, hid_t group, const char *name)
     char where[200];
     string_list names = { NULL, 0, 0 };
     qp_status status = QP_OK;
-    int64_t past = 0;
+    int64_t past = 0, *steps = NULL, step_count = 0;
 
     if (!grow(&golden->prompts, golden->prompt_count, &golden->prompt_capacity, sizeof *golden->prompts))
         return no_memory(golden);
@@ -639,9 +639,19 @@ static qp_status read_prompt(qp_golden *golden, hid_t group, const char *name)
         if (status != QP_OK) goto done;
         past += golden->phases[golden->phase_count - 1].view.tokens;
     }
-    if (names.count == 0)
+    if (names.count == 0) {
         status = qp_fail(QP_FORMAT, "golden '%s': %s holds no phase; " CAPTURE_ANEW, golden->path, where);
+        goto done;
+    }
+    if (H5Aexists(group, "decode_steps") > 0) {
+        status = attribute_integers(golden, group, where, "decode_steps", false, &steps, &step_count);
+        if (status == QP_OK && *steps != names.count - 1)
+            status = qp_fail(QP_FORMAT,
+                             "golden '%s': %s has %d decode steps, and its attribute says %" PRId64 "; " CAPTURE_ANEW,
+                             golden->path, where, names.count - 1, *steps);
+    }
 done:
+    free(steps);
     free_list(&names);
     return status;
 }

@@ -7,10 +7,11 @@
 #include "../kernels/numerics/lane_fma.h"
 #include "../model/json.h"
 
+/* A missing one reads as the text "null", which no reader below takes for what it needs. */
 static const char *attribute(const qp_golden *golden, const char *name)
 {
     const char *value = qp_golden_attribute(golden, name);
-    return value ? value : "";
+    return value ? value : "null";
 }
 
 static qp_status require_config(const qp_golden *golden, const qp_model *model)
@@ -48,6 +49,37 @@ static qp_status require_weights(const qp_golden *golden, const qp_model *model)
                              "in the golden, %.12s here)",
                              name, captured, here);
     }
+    for (int64_t i = 0; i < qp_checkpoint_count(model->checkpoint) && status == QP_OK; i++) {
+        const char *name = qp_checkpoint_at(model->checkpoint, i)->name;
+        const bool unused = model->config.tie_word_embeddings && !strcmp(name, "lm_head.weight");
+        if (!unused && !qp_json_find(qp_json_root(json), name).item)
+            status = qp_fail(QP_FORMAT, "the golden holds no hash of the weight %s; capture it again", name);
+    }
+    qp_json_free(json);
+    return status;
+}
+
+/* Every prompt that the capture set out to write is there, and no other. (Its phases: qp_golden_open.) */
+static qp_status require_prompts(const qp_golden *golden)
+{
+    const char *text = attribute(golden, "prompts");
+    qp_json *json = NULL;
+    int prompts = 0;
+    QP_TRY(qp_json_parse(text, (int64_t)strlen(text), "the golden's attribute prompts", &json));
+    qp_status status = QP_OK;
+    for (qp_json_node n = qp_json_first(qp_json_root(json)); n.item && status == QP_OK; n = qp_json_next(n)) {
+        const char *name = NULL;
+        bool found = false;
+        status = qp_json_as_string(n, &name);
+        for (int i = 0; status == QP_OK && i < qp_golden_phase_count(golden); i++)
+            found = found || !strcmp(qp_golden_phase_at(golden, i)->prompt, name);
+        if (status == QP_OK && !found)
+            status = qp_fail(QP_FORMAT, "the golden lacks the prompt '%s' that it names; capture it again", name);
+    }
+    for (int i = 0; i < qp_golden_phase_count(golden); i++) prompts += qp_golden_phase_at(golden, i)->past == 0;
+    if (status == QP_OK && prompts != qp_json_count(qp_json_root(json)))
+        status = qp_fail(QP_FORMAT, "the golden holds %d prompts and names %lld; capture it again", prompts,
+                         (long long)qp_json_count(qp_json_root(json)));
     qp_json_free(json);
     return status;
 }
@@ -62,6 +94,7 @@ qp_status qp_golden_require_model(const qp_golden *golden, const qp_model *model
                        attention);
     if (strcmp(dtype, "bf16") != 0)
         return qp_fail(QP_UNSUPPORTED, "the golden was captured in '%s', not in bf16", dtype);
+    QP_TRY(require_prompts(golden));
     QP_TRY(require_config(golden, model));
     return require_weights(golden, model);
 }
@@ -116,8 +149,9 @@ static qp_status read_table(const qp_golden *golden, const char *name, size_t si
     (void)snprintf(origin, sizeof origin, "the golden's %s", name);
     QP_TRY(qp_json_parse(text, (int64_t)strlen(text), origin, &json));
     qp_status status = QP_OK;
+    if (qp_json_kind_of(qp_json_root(json)) != QP_JSON_ARRAY) status = qp_fail(QP_FORMAT, "%s is no list", origin);
     *array = calloc((size_t)qp_json_count(qp_json_root(json)) + 1, size);
-    if (!*array) status = qp_fail(QP_NO_MEMORY, "no memory for %s", origin);
+    if (status == QP_OK && !*array) status = qp_fail(QP_NO_MEMORY, "no memory for %s", origin);
     for (qp_json_node n = qp_json_first(qp_json_root(json)); n.item && status == QP_OK; n = qp_json_next(n)) {
         bool kept = false;
         status = read(n, (char *)*array + (size_t)*count * size, &kept);

@@ -181,9 +181,10 @@ void qp_report_summarise(qp_report *report)
             summary.local_mismatches += c->mismatches;
         else
             summary.carried_mismatches += c->mismatches;
+        if (row->mode == QP_CARRIED && !row->has_origin) summary.carried_only++;
     }
     const bool all_passed = summary.rows > 0 && summary.failed == 0 && summary.untrusted == 0;
-    const bool all_compared = report->only || report->not_compared_count == 0;
+    const bool all_compared = report->not_compared_count == 0;
     if (all_passed && all_compared) summary.verdict = QP_VERDICT_PASS;
     report->summary = summary;
 }

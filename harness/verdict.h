@@ -59,7 +59,8 @@ typedef struct qp_report_summary {
     int64_t exact_rows;           /* rows without a mismatch */
     int64_t elements, mismatches; /* over all rows, so a tensor counts once in each mode */
     int64_t local_mismatches, carried_mismatches;
-    qp_verdict verdict; /* pass only if there is a row and every row passed and nothing was left out unasked */
+    int64_t carried_only; /* tensors without a local row, since the golden lacks an input of their node */
+    qp_verdict verdict;   /* pass only if there is a row, every row passed and every golden tensor asked for is a row */
 } qp_report_summary;
 
 /* What `verify` found. Owned by the verifier; the writers only read it. */
@@ -73,7 +74,8 @@ typedef struct qp_report {
     int not_compared_count;
     const struct qp_not_compared {
         const char *key, *why;
-    } * not_compared; /* golden tensors without a row */
+    } * not_compared; /* golden tensors without a row, though asked for */
+    int64_t left_out; /* golden tensors that the key filter left out */
     double seconds;
     qp_report_summary summary;
 } qp_report;
@@ -102,8 +104,8 @@ void qp_judge(qp_row *row);
 /* The position of an element of the row's tensor along each axis: position[0 .. rank). */
 void qp_row_position(const qp_row *row, int64_t index, int64_t position[QP_MAX_RANK]);
 
-/* Computes the summary from the rows, the tensors not compared and the filter. Passes only if there is a row, none
- * failed, none is untrusted and, unless a filter left them out, no golden tensor was not compared. */
+/* Computes the summary from the rows and the tensors not compared. Passes only if there is a row, none failed, none is
+ * untrusted, and every golden tensor that the filter lets through was compared. */
 void qp_report_summarise(qp_report *report);
 
 #endif

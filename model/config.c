@@ -40,16 +40,7 @@ static qp_status read_sizes(qp_json_node root, const char *origin, qp_config *co
         const struct size_field *const field = &size_fields[i];
         int64_t value;
         if (strcmp(field->name, "head_dim") == 0) {
-            /* The default of models that do not say; hidden_size and the heads are already read. */
-            QP_TRY(qp_json_get_int64_or(root, field->name, 0, &value));
-            if (qp_json_kind_of(qp_json_find(root, field->name)) <= QP_JSON_NULL) {
-                if (config->hidden_size % config->num_attention_heads != 0)
-                    return qp_fail(QP_FORMAT,
-                                   "head_dim is missing from %s, and hidden_size %" PRId64
-                                   " is not a multiple of num_attention_heads %" PRId64,
-                                   origin, config->hidden_size, config->num_attention_heads);
-                value = config->hidden_size / config->num_attention_heads;
-            }
+            QP_TRY(qp_json_get_int64_or(root, field->name, 128, &value)); /* the default of Qwen3Config */
         } else {
             QP_TRY(qp_json_get_int64(root, field->name, &value));
         }
@@ -116,6 +107,8 @@ static qp_status check_kind(qp_json_node root, const char *origin, qp_config *co
         if (on) return qp_fail(QP_UNSUPPORTED, "%s in %s is true, which is not supported", must_be_off[i], origin);
     }
     const qp_json_node layers = qp_json_find(root, "layer_types");
+    if (qp_json_kind_of(layers) > QP_JSON_NULL && qp_json_kind_of(layers) != QP_JSON_ARRAY)
+        return qp_fail(QP_FORMAT, "layer_types in %s is neither null nor a list", origin);
     for (qp_json_node n = qp_json_first(layers); n.item != NULL; n = qp_json_next(n)) {
         const char *layer;
         QP_TRY(qp_json_as_string(n, &layer));
@@ -173,8 +166,8 @@ static qp_status read_sampling(qp_json_node root, const char *origin, qp_config 
     QP_TRY(qp_json_get_double_or(root, "temperature", 1.0, &config->temperature));
     QP_TRY(qp_json_get_int64_or(root, "top_k", 0, &config->top_k));
     QP_TRY(qp_json_get_double_or(root, "top_p", 1.0, &config->top_p));
-    if (!(config->temperature > 0.0 && isfinite(config->temperature)))
-        return qp_fail(QP_FORMAT, "temperature in %s is %g, but must be above 0", origin, config->temperature);
+    if (!(config->temperature >= 0.0 && isfinite(config->temperature)))
+        return qp_fail(QP_FORMAT, "temperature in %s is %g, but must not be negative", origin, config->temperature);
     if (config->top_k < 0)
         return qp_fail(QP_FORMAT, "top_k in %s is %" PRId64 ", but must not be negative", origin, config->top_k);
     if (!(config->top_p > 0.0 && config->top_p <= 1.0))

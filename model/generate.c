@@ -2,14 +2,8 @@
 
 #include <inttypes.h>
 #include <string.h>
-#include <time.h>
 
-static double seconds_now(void)
-{
-    struct timespec now;
-    (void)clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
-}
+#include "clock.h"
 
 static bool is_end(const qp_config *config, int64_t id)
 {
@@ -75,10 +69,10 @@ qp_status qp_generate(const qp_model *model, const qp_tokenizer *tokenizer, cons
                               &decode);
     if (status != QP_OK) goto done;
 
-    double start = seconds_now();
+    double start = qp_seconds_now();
     status = pass(&prompt, selection, &store, 0, ids, options->on_progress, options->context, &next);
-    generated->prompt_seconds = seconds_now() - start;
-    start = seconds_now();
+    generated->prompt_seconds = qp_seconds_now() - start;
+    start = qp_seconds_now();
     while (status == QP_OK) {
         if (options->on_logits) options->on_logits(options->context, generated->new_tokens, next.logits);
         const bool greedy = options->sampling.temperature == 0.0;
@@ -92,7 +86,7 @@ qp_status qp_generate(const qp_model *model, const qp_tokenizer *tokenizer, cons
         if (status != QP_OK || generated->stop == QP_STOP_CALLER || generated->new_tokens == limit) break;
         status = pass(&decode, selection, &store, count + generated->new_tokens - 1, &id, NULL, NULL, &next);
     }
-    generated->decode_seconds = seconds_now() - start;
+    generated->decode_seconds = qp_seconds_now() - start;
     if (status == QP_OK && options->on_token) { /* a character that was cut at the end */
         const char *text = NULL;
         int64_t bytes = 0;

@@ -48,11 +48,16 @@ int64_t qp_sampler_next(qp_sampler *sampler, const qp_bf16 *logits)
     const qp_sampling *s = &sampler->sampling;
     candidate *c = sampler->candidates;
     int64_t n = 0;
+    double largest = -INFINITY;
     for (int64_t i = 0; i < sampler->vocabulary; i++) {
-        const double logit = (double)qp_bf16_to_f32(logits[i]) / s->temperature;
-        if (isfinite(logit)) c[n++] = (candidate){ logit, i };
+        const double logit = (double)qp_bf16_to_f32(logits[i]);
+        if (!isfinite(logit)) continue;
+        c[n++] = (candidate){ logit, i };
+        largest = fmax(largest, logit);
     }
     if (n == 0) return 0;
+    /* The largest becomes 0 first, so that no temperature is too small to divide by. */
+    for (int64_t i = 0; i < n; i++) c[i].weight = (c[i].weight - largest) / s->temperature;
     qsort(c, (size_t)n, sizeof *c, larger_first);
     if (s->top_k > 0 && s->top_k < n) {
         const double smallest = c[s->top_k - 1].weight;
@@ -62,8 +67,7 @@ int64_t qp_sampler_next(qp_sampler *sampler, const qp_bf16 *logits)
     }
 
     double sum = 0.0;
-    const double max = c[0].weight;
-    for (int64_t i = 0; i < n; i++) sum += c[i].weight = exp(c[i].weight - max);
+    for (int64_t i = 0; i < n; i++) sum += c[i].weight = exp(c[i].weight);
     double kept_sum = 0.0;
     int64_t kept = 0;
     while (kept < n && (kept == 0 || kept_sum < s->top_p * sum)) kept_sum += c[kept++].weight;

@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "../model/json.h"
@@ -152,12 +153,14 @@ static void put_report(qp_json_writer *w, const qp_report *report, const qp_gold
         qp_json_close(w);
     }
     qp_json_close(w);
+    qp_json_put_int64(w, "left_out", report->left_out);
     qp_json_put_double(w, "seconds", report->seconds);
     qp_json_open_object(w, "summary");
     qp_json_put_int64(w, "rows", summary->rows);
     qp_json_put_int64(w, "failed", summary->failed);
     qp_json_put_int64(w, "untrusted", summary->untrusted);
     qp_json_put_int64(w, "exact_rows", summary->exact_rows);
+    qp_json_put_int64(w, "carried_only", summary->carried_only);
     qp_json_put_int64(w, "elements", summary->elements);
     qp_json_put_int64(w, "mismatches", summary->mismatches);
     qp_json_put_int64(w, "local_mismatches", summary->local_mismatches);
@@ -185,22 +188,28 @@ qp_status qp_report_write_json(const qp_report *report, const qp_golden *golden,
         status = qp_fail(QP_NO_MEMORY, "not enough memory to write the report '%s'", path);
         goto done;
     }
+    /* A pipe, a device or a link must not be replaced by a file: it is written through. */
+    struct stat found;
+    const bool in_place = lstat(path, &found) == 0 && !S_ISREG(found.st_mode);
     /* With the process id, so that two runs with one path do not write into each other's file. */
-    (void)snprintf(partial, bytes, "%s.%ld.partial", path, (long)getpid());
+    if (in_place)
+        (void)snprintf(partial, bytes, "%s", path);
+    else
+        (void)snprintf(partial, bytes, "%s.%ld.partial", path, (long)getpid());
     stream = fopen(partial, "w");
     if (!stream) {
         status = qp_fail(QP_IO, "report '%s' cannot be written: %s; check the path given with --json", path,
                          strerror(errno));
         goto done;
     }
-    written = true;
+    written = !in_place;
     status = qp_json_write_file(w, stream, path);
     const int closed = fclose(stream); /* a full disk may show only here */
     stream = NULL;
     if (status == QP_OK && closed != 0)
         status = qp_fail(QP_IO, "report '%s' cannot be written: %s; make room or choose another path", path,
                          strerror(errno));
-    if (status == QP_OK && rename(partial, path) != 0)
+    if (status == QP_OK && !in_place && rename(partial, path) != 0)
         status = qp_fail(QP_IO, "report '%s' cannot be put in place: %s; check the path given with --json", path,
                          strerror(errno));
     if (status == QP_OK) written = false;

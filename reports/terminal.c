@@ -275,11 +275,12 @@ static void print_not_passed(const page *p, const qp_report *report)
 
 static void print_not_compared(const page *p, const qp_report *report)
 {
+    if (report->left_out)
+        (void)fprintf(p->stream, "\n%sleft out by --only%s: %" PRId64 " tensors of the golden\n", start(p, DIM),
+                      stop(p, DIM), report->left_out);
     if (report->not_compared_count == 0) return;
-    const colour c = report->only ? DIM : RED; /* with a filter it was asked for */
-    (void)fprintf(p->stream, "\n%snot compared%s: %d tensors of the golden\n", start(p, c), stop(p, c),
+    (void)fprintf(p->stream, "\n%snot compared%s: %d tensors of the golden\n", start(p, RED), stop(p, RED),
                   report->not_compared_count);
-    if (report->only) return;
     for (int i = 0; i < report->not_compared_count && i < MAX_LISTED; i++) {
         (void)fprintf(p->stream, "      %s: ", report->not_compared[i].key);
         put_text(p, report->not_compared[i].why);
@@ -333,6 +334,9 @@ static void print_summary(const page *p, const qp_report *report)
                   pass ? "PASS" : "FAIL", stop(p, c), s->rows, say_grouped(s->elements).text, s->failed);
     if (s->untrusted) (void)fprintf(p->stream, ", %" PRId64 " untrusted", s->untrusted);
     if (report->not_compared_count) (void)fprintf(p->stream, ", %d not compared", report->not_compared_count);
+    if (s->carried_only)
+        (void)fprintf(p->stream, ", %" PRId64 " tensors without a local row: the golden lacks their inputs",
+                      s->carried_only);
     (void)fprintf(p->stream, ", %" PRId64 " rows exact; local mismatches %s, carried mismatches %s; %.1f s\n",
                   s->exact_rows, say_grouped(s->local_mismatches).text, say_grouped(s->carried_mismatches).text,
                   report->seconds);

@@ -15,6 +15,8 @@
 #include <unistd.h>
 
 #include "../harness/golden.h"
+#include "../harness/golden_model.h"
+#include "../harness/verify.h"
 #include "check_main.h"
 
 Suite *golden_suite(void);
@@ -577,6 +579,8 @@ static void prefill_ids_scalar(hid_t f) { with_phase(f, "zebra/prefill", ids_sca
 static void prefill_ids_null(hid_t f) { with_phase(f, "zebra/prefill", ids_null); }
 static void prefill_ids_short(hid_t f) { with_phase(f, "zebra/prefill", ids_short); }
 static void prefill_ids_float(hid_t f) { with_phase(f, "zebra/prefill", ids_float); }
+static void steps_of_zebra(hid_t g) { put_number(g, "decode_steps", 5); }
+static void wrong_steps(hid_t f) { with_phase(f, "zebra", steps_of_zebra); }
 static void prefill_ids_negative(hid_t f) { with_phase(f, "zebra/prefill", ids_negative); }
 
 static const struct refusal {
@@ -607,6 +611,7 @@ static const struct refusal {
     { "a phase misspelt", misspelt_phase, "'zebra' holds 'decode.0001'" },
     { "a phase that is a dataset", phase_is_dataset, "'zebra/decode.002' is no group" },
     { "a gap in decode", gap_in_decode, "'zebra' lacks the phase before 'decode.002'" },
+    { "decode steps missing", wrong_steps, "decode steps, and its attribute says 5" },
     { "no prefill", no_prefill, "'zebra' lacks the phase before 'decode.000'" },
     { "prefill with past 1", prefill_past_1, "past of 'zebra/prefill' is 1 where the phases before it fed 0 tokens" },
     { "prefill with past -1", prefill_past_minus_1, "attribute 'past' of 'zebra/prefill' holds -1" },
@@ -936,6 +941,67 @@ START_TEST(test_golden_survives_damaged_bytes)
 }
 END_TEST
 
+/* ---- the embedded golden, with one thing taken away, against its model ---- */
+
+#define MODEL QP_SOURCE_DIR "/golden/qwen3-tiny"
+
+static void lose_prompt(hid_t f) { ck_assert_int_ge(H5Ldelete(f, "tokens_33", H5P_DEFAULT), 0); }
+
+static void lose_boundary(hid_t f)
+{
+    ck_assert_int_ge(H5Ldelete(f, "one_token/prefill/model.layers.1.self_attn.k_rope", H5P_DEFAULT), 0);
+}
+
+static void lose_hashes(hid_t f)
+{
+    static const char none[] = "{}";
+    const hid_t space = H5Screate(H5S_SCALAR), type = H5Tcopy(H5T_C_S1);
+    ck_assert_int_ge(H5Tset_size(type, sizeof none - 1), 0);
+    ck_assert_int_ge(H5Ldelete(f, "weights_sha256", H5P_DEFAULT), 0);
+    const hid_t set = H5Dcreate2(f, "weights_sha256", type, space, H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
+    ck_assert_int_ge(H5Dwrite(set, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, none), 0);
+    ck_assert_int_ge(H5Dclose(set), 0);
+    ck_assert_int_ge(H5Tclose(type), 0);
+    ck_assert_int_ge(H5Sclose(space), 0);
+}
+
+static void other_attention(hid_t f) { put_text(f, "attn_implementation", "sdpa"); }
+
+static const struct {
+    void (*damage)(hid_t file);
+    const char *sentence;
+} losses[] = {
+    { lose_prompt, "lacks the prompt 'tokens_33'" },
+    { lose_boundary, "model.layers.1.self_attn.k_rope is missing" },
+    { lose_hashes, "names no weight" },
+    { other_attention, "'sdpa'" },
+};
+
+START_TEST(test_golden_of_the_model_with_something_lost_is_refused)
+{
+    char command[512];
+    qp_model model;
+    qp_golden *golden = NULL;
+    qp_report report;
+    (void)snprintf(command, sizeof command, "cp '" MODEL ".h5' '%s'", file_path);
+    ck_assert_int_eq(system(command), 0);
+    const hid_t file = H5Fopen(file_path, H5F_ACC_RDWR, H5P_DEFAULT);
+    ck_assert_int_ge(file, 0);
+    losses[_i].damage(file);
+    ck_assert_int_ge(H5Fclose(file), 0);
+
+    ck_assert_int_eq(qp_model_open(MODEL, &model), QP_OK);
+    ck_assert_msg(qp_golden_open(file_path, &golden) == QP_OK, "%s", qp_last_error());
+    const qp_verify_options options = { .golden_path = file_path, .only = "one_token/*" };
+    qp_status status = qp_golden_require_model(golden, &model);
+    if (status == QP_OK) status = qp_verify(&model, golden, &options, &report);
+    ck_assert(status == QP_FORMAT || status == QP_UNSUPPORTED);
+    ck_assert_msg(strstr(qp_last_error(), losses[_i].sentence) != NULL, "%s", qp_last_error());
+    qp_golden_close(golden);
+    qp_model_close(&model);
+}
+END_TEST
+
 Suite *golden_suite(void)
 {
     Suite *suite = suite_create("golden");
@@ -959,6 +1025,8 @@ Suite *golden_suite(void)
     tcase_add_loop_test(refusing, test_golden_with_one_thing_wrong_is_refused, 0, REFUSALS);
     tcase_add_loop_test(refusing, test_golden_dataset_with_one_thing_wrong_is_refused, 0, READ_REFUSALS);
     tcase_add_test(refusing, test_golden_read_asked_wrongly_is_invalid);
+    tcase_add_loop_test(refusing, test_golden_of_the_model_with_something_lost_is_refused, 0,
+                        (int)(sizeof losses / sizeof *losses));
     suite_add_tcase(suite, refusing);
 
     TCase *damage = tcase_create("damage");

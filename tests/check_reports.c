@@ -222,7 +222,12 @@ START_TEST(test_terminal_not_compared_and_filters_are_said)
     report.only = "*q_norm\033[2J";
     text = print(NULL, false, false);
     expect_text(text, "only *q_norm?[2J"); /* a filter cannot steer the terminal */
-    expect_no_text(text, "model.extra");   /* left out as asked */
+    expect_text(text, "model.extra");      /* it let this through */
+    free(text);
+    report.not_compared_count = 0;
+    report.left_out = 7;
+    text = print(NULL, false, false);
+    expect_text(text, "left out by --only: 7 tensors of the golden");
     free(text);
 }
 END_TEST
@@ -387,6 +392,24 @@ START_TEST(test_json_overwrites_whole_and_leaves_nothing_beside)
 }
 END_TEST
 
+/* A link stays a link: what is no plain file is written through, never replaced. */
+START_TEST(test_json_replaces_nothing_but_a_file)
+{
+    char target[160];
+    struct stat found;
+    (void)snprintf(target, sizeof target, "%s/target", folder);
+    ck_assert_int_eq(symlink(target, json_path), 0);
+    ck_assert_int_eq(qp_report_write_json(&report, NULL, json_path), QP_OK);
+    ck_assert_int_eq(lstat(json_path, &found), 0);
+    ck_assert(S_ISLNK(found.st_mode));
+    ck_assert_int_eq(lstat(target, &found), 0);
+    ck_assert(S_ISREG(found.st_mode) && found.st_size > 100);
+    ck_assert_int_eq(unlink(json_path), 0);
+    ck_assert_int_eq(unlink(target), 0);
+    ck_assert_int_eq(rmdir(folder), 0);
+}
+END_TEST
+
 START_TEST(test_json_that_cannot_be_written_is_io)
 {
     char path[160];
@@ -454,6 +477,7 @@ Suite *reports_suite(void)
     TCase *json = tcase_create("json");
     tcase_add_checked_fixture(json, setup, teardown);
     tcase_add_test(json, test_json_holds_the_report);
+    tcase_add_test(json, test_json_replaces_nothing_but_a_file);
     tcase_add_test(json, test_json_overwrites_whole_and_leaves_nothing_beside);
     tcase_add_test(json, test_json_that_cannot_be_written_is_io);
     suite_add_tcase(suite, json);

@@ -68,6 +68,17 @@ START_TEST(test_top_p_keeps_the_fewest_that_reach_it)
 }
 END_TEST
 
+START_TEST(test_the_smallest_temperature_is_greedy)
+{
+    int counts[VOCABULARY];
+    const double smallest[] = { 1e-30, 1e-307, 5e-324 };
+    for (int i = 0; i < 3; i++) {
+        draw_many((qp_sampling){ .temperature = smallest[i], .top_p = 1.0 }, 200, counts);
+        ck_assert_int_eq(counts[1] + counts[4], 200); /* the two largest are equal */
+    }
+}
+END_TEST
+
 START_TEST(test_a_seed_gives_the_same_tokens_and_another_others)
 {
     qp_bf16 logits[VOCABULARY];
@@ -120,6 +131,7 @@ static Suite *sampling_suite(void)
     tcase_add_test(core, test_frequencies_follow_the_softmax);
     tcase_add_test(core, test_top_k_keeps_the_ties_of_its_last);
     tcase_add_test(core, test_top_p_keeps_the_fewest_that_reach_it);
+    tcase_add_test(core, test_the_smallest_temperature_is_greedy);
     tcase_add_test(core, test_a_seed_gives_the_same_tokens_and_another_others);
     tcase_add_test(core, test_a_row_without_a_finite_logit_gives_token_0);
     tcase_add_test(core, test_values_out_of_range_are_refused);

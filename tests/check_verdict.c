@@ -293,9 +293,14 @@ START_TEST(test_summary_passes_only_if_all_did)
     report.not_compared_count = 1;
     qp_report_summarise(&report);
     ck_assert_int_eq(report.summary.verdict, QP_VERDICT_FAIL);
-    report.only = "*q_norm*"; /* then it was asked for */
+    report.only = "*q_norm*"; /* a filter excuses what it left out, not what it let through */
+    qp_report_summarise(&report);
+    ck_assert_int_eq(report.summary.verdict, QP_VERDICT_FAIL);
+    report.not_compared_count = 0;
+    report.left_out = 1;
     qp_report_summarise(&report);
     ck_assert_int_eq(report.summary.verdict, QP_VERDICT_PASS);
+    ck_assert_int_eq(report.summary.carried_only, 1);
 
     rows[1].verdict = QP_VERDICT_UNTRUSTED;
     qp_report_summarise(&report);

@@ -2,9 +2,9 @@
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "../../model/clock.h"
 #include "commands.h"
 
 qp_status qp_run_options_select(const qp_run_options *options, qp_selection *selection)
@@ -48,7 +48,6 @@ void qp_progress_line(void *context, int done, int total, const char *what)
 {
     static bool drawn;
     static double last_drawn;
-    struct timespec now;
     (void)context;
     if (done == total) {
         if (drawn) fprintf(stderr, "\r\033[K");
@@ -56,8 +55,7 @@ void qp_progress_line(void *context, int done, int total, const char *what)
         return;
     }
     if (!isatty(STDERR_FILENO)) return;
-    (void)clock_gettime(CLOCK_MONOTONIC, &now);
-    const double seconds = (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+    const double seconds = qp_seconds_now();
     if (drawn && seconds - last_drawn < 0.1) return;
     last_drawn = seconds;
     drawn = true;

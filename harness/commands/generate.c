@@ -8,8 +8,10 @@
 
 static qp_run_options run_options = QP_RUN_OPTIONS_DEFAULT;
 static const char *prompt, *system_prompt;
-static int64_t max_tokens = 128, top_k = -1, seed = 0;
-static double temperature = -1.0, top_p = -1.0;
+enum { NOT_GIVEN = INT32_MIN };
+
+static int64_t max_tokens = 128, top_k = NOT_GIVEN, seed = 0;
+static double temperature = NOT_GIVEN, top_p = NOT_GIVEN;
 static bool chat, no_thinking, sample, show_special, show_time;
 
 static const qp_option options[] = {
@@ -55,12 +57,12 @@ static qp_status prompt_text(char **text)
 /* Greedy unless something about sampling was said; what was not said then comes from the model's folder. */
 static qp_sampling sampling_of(const qp_config *config)
 {
-    const bool wanted = sample || temperature >= 0.0 || top_k >= 0 || top_p >= 0.0;
+    const bool wanted = sample || temperature != NOT_GIVEN || top_k != NOT_GIVEN || top_p != NOT_GIVEN;
     qp_sampling sampling = { .temperature = 0.0, .top_k = 0, .top_p = 1.0, .seed = (uint64_t)seed };
     if (!wanted) return sampling;
-    sampling.temperature = temperature >= 0.0 ? temperature : config->temperature;
-    sampling.top_k = top_k >= 0 ? top_k : config->top_k;
-    sampling.top_p = top_p >= 0.0 ? top_p : config->top_p;
+    sampling.temperature = temperature != NOT_GIVEN ? temperature : config->temperature;
+    sampling.top_k = top_k != NOT_GIVEN ? top_k : config->top_k;
+    sampling.top_p = top_p != NOT_GIVEN ? top_p : config->top_p;
     return sampling;
 }
 
@@ -86,7 +88,8 @@ static qp_status run(int *exit_code)
     if (!prompt || !*prompt) return qp_fail(QP_USAGE, "generate needs --prompt and a text that is not empty");
     if (max_tokens < 1) return qp_fail(QP_USAGE, "--max-tokens must be at least 1");
     if (!chat && (system_prompt || no_thinking)) return qp_fail(QP_USAGE, "--system and --no-thinking need --chat");
-    if ((temperature != -1.0 && temperature < 0.0) || top_k < -1 || (top_p != -1.0 && !(top_p > 0.0 && top_p <= 1.0)))
+    if ((temperature != NOT_GIVEN && temperature < 0.0) || (top_k != NOT_GIVEN && top_k < 0) ||
+        (top_p != NOT_GIVEN && !(top_p > 0.0 && top_p <= 1.0)))
         return qp_fail(QP_USAGE, "--temperature and --top-k must be at least 0, --top-p above 0 and at most 1");
     QP_TRY(qp_run_options_select(&run_options, &selection));
     if (!run_options.model) {

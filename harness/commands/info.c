@@ -32,14 +32,23 @@ static void print_model(const char *path, const qp_model *model)
            (double)bytes / 1e6, c->dtype);
 }
 
+/* At most 80 characters of the first line; a golden's text must not steer the terminal. */
+static void print_value(const char *value)
+{
+    const int shown = (int)strcspn(value, "\n");
+    for (int i = 0; i < shown && i < 80; i++)
+        putchar((unsigned char)value[i] < ' ' || value[i] == 0x7f ? '?' : value[i]);
+    printf("%s\n", strlen(value) > 80 ? "..." : "");
+}
+
 /* Long values, such as the model's config, are for `list` and h5dump. */
 static void print_golden(const char *path, const qp_golden *golden)
 {
     printf("golden     %s\n", path);
     for (int i = 0; i < qp_golden_attribute_count(golden); i++) {
         const char *name = qp_golden_attribute_name(golden, i), *value = qp_golden_attribute(golden, name);
-        const int shown = (int)strcspn(value, "\n");
-        printf("           %-22s %.*s%s\n", name, shown < 80 ? shown : 80, value, strlen(value) > 80 ? "..." : "");
+        printf("           %-22s ", name);
+        print_value(value);
     }
     for (int i = 0; i < qp_golden_phase_count(golden); i++) {
         const qp_golden_phase *phase = qp_golden_phase_at(golden, i);

@@ -52,13 +52,13 @@ int main(int argc, char **argv)
     for (int i = 0; commands[i]; i++)
         if (!strcmp(commands[i]->name, argv[1])) command = commands[i];
     if (!command) return fail(qp_fail(QP_USAGE, "there is no command '%s'; see --help", argv[1]));
-    for (int i = 2; i < argc; i++)
-        if (!strcmp(argv[i], "--help")) {
-            print_command_help(command);
-            return QP_EXIT_OK;
-        }
     int exit_code = QP_EXIT_UNUSABLE;
-    qp_status status = qp_options_parse(command->options, argc - 2, argv + 2);
+    bool help = false;
+    qp_status status = qp_options_parse(command->options, argc - 2, argv + 2, &help);
+    if (help) {
+        print_command_help(command);
+        return QP_EXIT_OK;
+    }
     if (status == QP_OK) status = command->run(&exit_code);
     if (status == QP_OK && (fflush(stdout) != 0 || ferror(stdout)))
         status = qp_fail(QP_IO, "the output could not be written");

@@ -44,10 +44,12 @@ static qp_status set(const qp_option *option, const char *value)
     return QP_INVALID;
 }
 
-qp_status qp_options_parse(const qp_option *options, int argc, char **argv)
+qp_status qp_options_parse(const qp_option *options, int argc, char **argv, bool *help)
 {
     for (int i = 0; i < argc; i++) {
         const char *argument = argv[i];
+        *help = !strcmp(argument, "--help");
+        if (*help) return QP_OK;
         if (strncmp(argument, "--", 2) != 0 || !argument[2])
             return qp_fail(QP_USAGE, "'%s' is not an option; see --help", argument);
         const char *name = argument + 2, *equals = strchr(name, '=');

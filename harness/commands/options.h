@@ -32,8 +32,9 @@ typedef struct qp_option {
         target; /* bool *, const char **, int64_t *, double * or qp_option_list *, by kind; keeps its value if the option is not given */
 } qp_option;
 
-/* Reads `--name VALUE`, `--name=VALUE` and `--flag`. QP_USAGE for anything else, and for an argument without dashes. */
-QP_MUST_USE qp_status qp_options_parse(const qp_option *options, int argc, char **argv);
+/* Reads `--name VALUE`, `--name=VALUE` and `--flag`. QP_USAGE for anything else, and for an argument without dashes.
+ * Stops at `--help` where an option is expected, with *help true. */
+QP_MUST_USE qp_status qp_options_parse(const qp_option *options, int argc, char **argv, bool *help);
 /* One line an option. */
 void qp_options_print(const qp_option *options, FILE *stream);
 
