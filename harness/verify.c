@@ -113,12 +113,6 @@ static qp_status new_row(verifier *v, qp_row **row)
     return QP_OK;
 }
 
-/* The bits as integers, so that a comparison of two of our own results counts every difference. */
-static int64_t count_mismatches(qp_dtype dtype, const void *a, const void *b, int64_t n)
-{
-    return qp_compare(dtype, a, b, n).mismatches;
-}
-
 /* Golden elements that are zero, and less than the least normal number in an fp64 run from the token ids on, which no
  * flaw of the golden can reach. */
 static int64_t count_true_zeros(const qp_plan_tensor *tensor, const void *golden, const double *truth, int64_t n)
@@ -162,11 +156,12 @@ static qp_status add_row(verifier *v, const qp_golden_phase *phase, const qp_pla
     row->ours_oracle = qp_error_of(tensor->dtype, o.got, o.oracle_dtype, o.oracle, n);
     row->golden_oracle = qp_error_of(tensor->dtype, want, o.oracle_dtype, o.oracle, n);
     if (o.local) {
+        const qp_row *local_row = row - 1; /* the same tensor's, made just before */
         row->has_origin = true;
         row->came_in = qp_error_of(tensor->dtype, o.got, tensor->dtype, o.local, n);
-        row->came_in_mismatches = count_mismatches(tensor->dtype, o.local, o.got, n);
-        row->added = qp_error_of(tensor->dtype, o.local, tensor->dtype, want, n);
-        row->added_mismatches = count_mismatches(tensor->dtype, want, o.local, n);
+        row->came_in_mismatches = qp_compare(tensor->dtype, o.local, o.got, n).mismatches;
+        row->added = local_row->ours_golden;
+        row->added_mismatches = local_row->comparison.mismatches;
     }
     qp_judge(row);
     return QP_OK;

@@ -1,7 +1,5 @@
 #include "../coherence.h"
 
-#include <limits.h>
-
 #include "commands.h"
 
 static qp_run_options run_options = QP_RUN_OPTIONS_DEFAULT;
@@ -52,14 +50,8 @@ static qp_status run(int *exit_code)
     qp_tokenizer *tokenizer = NULL;
     qp_coherence_prompts *prompts = NULL;
     QP_TRY(qp_run_options_select(&run_options, &selection));
-    if (!run_options.model) {
-        QP_TRY(qp_data_path("qwen3-tiny", embedded_model, sizeof embedded_model));
-        run_options.model = embedded_model;
-    }
-    if (!prompts_path) {
-        QP_TRY(qp_data_path("coherence.json", embedded_prompts, sizeof embedded_prompts));
-        prompts_path = embedded_prompts;
-    }
+    QP_TRY(qp_default_path(&run_options.model, "qwen3-tiny", embedded_model));
+    QP_TRY(qp_default_path(&prompts_path, "coherence.json", embedded_prompts));
     qp_status status = qp_coherence_open(prompts_path, &prompts);
     if (status == QP_OK) status = qp_model_open(run_options.model, &model);
     if (status == QP_OK) status = qp_tokenizer_open(run_options.model, &tokenizer);
@@ -72,8 +64,7 @@ static qp_status run(int *exit_code)
 
 const qp_command qp_command_coherence = {
     "coherence", "ask the model for what it has just been told",
-    "Each prompt tells facts about made-up names and asks for one; its twin has another name in the same place. A "
-    "prompt\n"
-    "passes if the greedy text is the answer, its first token ranks first and leads the next one by the stated margin.",
+    "Each prompt tells facts about made-up names and asks for one; its twin has another name in the same place.\n"
+    "A prompt passes if the greedy text is the answer, its first token ranks first and leads by the stated margin.",
     options, run
 };

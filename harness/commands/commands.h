@@ -2,6 +2,8 @@
 #ifndef QP_COMMANDS_H
 #define QP_COMMANDS_H
 
+#include <limits.h>
+
 #include "../../model/execute.h"
 #include "options.h"
 
@@ -34,30 +36,25 @@ typedef struct qp_run_options {
     qp_option_list impl;
 } qp_run_options;
 
-#define QP_RUN_OPTIONS_DEFAULT                                                                                         \
-    {                                                                                                                  \
-        .backend = "cpu", .plan = "reference"                                                                          \
-    }
-#define QP_RUN_OPTIONS_TABLE(o)                                                                                        \
-    { "model", "DIR", "a Qwen3 folder in Hugging Face form (default: the embedded model)", QP_OPTION_TEXT,             \
-      &(o).model },                                                                                                    \
-        { "backend", "cpu|cuda", "where the kernels run (default: cpu)", QP_OPTION_TEXT, &(o).backend },               \
-        { "plan", "reference|fused", "one node a boundary, or fused kernels (default: reference)", QP_OPTION_TEXT,     \
-          &(o).plan },                                                                                                 \
-        { "impl", "OP=NAME", "the implementation of an operation; may be repeated; see list", QP_OPTION_LIST,          \
-          &(o).impl },                                                                                                 \
-    {                                                                                                                  \
-        "fault", "NAME", "plants a deliberate mistake, to see that the gate finds it; see list", QP_OPTION_TEXT,       \
-            &(o).fault                                                                                                 \
-    }
+/* clang-format off */
+#define QP_RUN_OPTIONS_DEFAULT { .backend = "cpu", .plan = "reference" }
+#define QP_RUN_OPTIONS_TABLE(o)                                                                                          \
+    { "model", "DIR", "a Qwen3 folder in Hugging Face form (default: the embedded model)", QP_OPTION_TEXT, &(o).model }, \
+    { "backend", "cpu|cuda", "where the kernels run (default: cpu)", QP_OPTION_TEXT, &(o).backend },                     \
+    { "plan", "reference|fused", "one node a boundary, or fused kernels (default: reference)", QP_OPTION_TEXT,           \
+      &(o).plan },                                                                                                       \
+    { "impl", "OP=NAME", "the implementation of an operation; may be repeated; see list", QP_OPTION_LIST, &(o).impl },   \
+    { "fault", "NAME", "plants a deliberate mistake, to see that the gate finds it; see list", QP_OPTION_TEXT,           \
+      &(o).fault }
+/* clang-format on */
 
 /* Turns the options into a selection. QP_USAGE for an unknown word, QP_DEVICE for a backend that this build or machine
  * has not, QP_UNSUPPORTED for a plan that does not exist yet. */
 QP_MUST_USE qp_status qp_run_options_select(const qp_run_options *options, qp_selection *selection);
 
-/* Where the embedded model, its goldens and prompts are: beside the program as installed (../share/qwen3-parity), or in
- * the source tree that it was built from. Writes the path of `name` in it. QP_IO if neither is there. */
-QP_MUST_USE qp_status qp_data_path(const char *name, char *path, size_t size);
+/* If *path is NULL, makes it the embedded model, golden or prompts of this name, kept in `storage`: beside the program
+ * as installed (../share/qwen3-parity), or in the source tree that it was built from. QP_IO if neither is there. */
+QP_MUST_USE qp_status qp_default_path(const char **path, const char *name, char storage[PATH_MAX]);
 
 /* A progress line on stderr, if that is a terminal; drawn at most ten times a second. done == total erases it. A
  * qp_progress, whose context it ignores. */

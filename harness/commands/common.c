@@ -1,5 +1,4 @@
 #include <libgen.h>
-#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -29,7 +28,7 @@ static bool exists(const char *folder, const char *name, char *path, size_t size
     return length > 0 && (size_t)length < size && access(path, R_OK) == 0;
 }
 
-qp_status qp_data_path(const char *name, char *path, size_t size)
+static qp_status data_path(const char *name, char *path, size_t size)
 {
     char program[PATH_MAX], installed[PATH_MAX + 32];
     const ssize_t length = readlink("/proc/self/exe", program, sizeof program - 1);
@@ -42,6 +41,14 @@ qp_status qp_data_path(const char *name, char *path, size_t size)
     return qp_fail(QP_IO,
                    "the embedded %s is neither in %s nor in " QP_SOURCE_DIR "/golden; name a file or folder yourself",
                    name, length > 0 ? installed : "the installed folder");
+}
+
+qp_status qp_default_path(const char **path, const char *name, char storage[PATH_MAX])
+{
+    if (*path) return QP_OK;
+    QP_TRY(data_path(name, storage, PATH_MAX));
+    *path = storage;
+    return QP_OK;
 }
 
 void qp_progress_line(void *context, int done, int total, const char *what)

@@ -1,4 +1,3 @@
-#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -92,10 +91,7 @@ static qp_status run(int *exit_code)
         (top_p != NOT_GIVEN && !(top_p > 0.0 && top_p <= 1.0)))
         return qp_fail(QP_USAGE, "--temperature and --top-k must be at least 0, --top-p above 0 and at most 1");
     QP_TRY(qp_run_options_select(&run_options, &selection));
-    if (!run_options.model) {
-        QP_TRY(qp_data_path("qwen3-tiny", embedded, sizeof embedded));
-        run_options.model = embedded;
-    }
+    QP_TRY(qp_default_path(&run_options.model, "qwen3-tiny", embedded));
     qp_status status = qp_model_open(run_options.model, &model);
     if (status == QP_OK) status = qp_tokenizer_open(run_options.model, &tokenizer);
     if (status == QP_OK) status = prompt_text(&text);
@@ -120,7 +116,7 @@ static qp_status run(int *exit_code)
 }
 
 const qp_command qp_command_generate = { "generate", "continue a prompt with these kernels",
-                                         "Prints the text as it is generated. Greedy unless one of --sample, "
-                                         "--temperature, --top-k, --top-p is given; what is\n"
-                                         "not given of these then comes from the model's generation_config.json.",
+                                         "Prints the text as it is generated. Greedy unless --sample, --temperature,\n"
+                                         "--top-k or --top-p is given; what is not given of these then comes\n"
+                                         "from the model's generation_config.json.",
                                          options, run };

@@ -1,4 +1,3 @@
-#include <limits.h>
 #include <string.h>
 
 #include "../../model/model.h"
@@ -41,7 +40,7 @@ static void print_value(const char *value)
     printf("%s\n", strlen(value) > 80 ? "..." : "");
 }
 
-/* Long values, such as the model's config, are for `list` and h5dump. */
+/* Long values, such as the model's config, are cut: h5dump shows them whole. */
 static void print_golden(const char *path, const qp_golden *golden)
 {
     printf("golden     %s\n", path);
@@ -63,28 +62,23 @@ static qp_status run(int *exit_code)
     qp_model model = { 0 };
     qp_golden *golden = NULL;
     *exit_code = QP_EXIT_OK;
-    const bool nothing_named = !model_path && !golden_path;
-    if (nothing_named) {
-        QP_TRY(qp_data_path("qwen3-tiny", embedded_model, sizeof embedded_model));
-        QP_TRY(qp_data_path("qwen3-tiny.h5", embedded_golden, sizeof embedded_golden));
-        model_path = embedded_model;
-        golden_path = embedded_golden;
+    if (!model_path && !golden_path) {
+        QP_TRY(qp_default_path(&model_path, "qwen3-tiny", embedded_model));
+        QP_TRY(qp_default_path(&golden_path, "qwen3-tiny.h5", embedded_golden));
     }
-    const qp_environment environment = qp_environment_read();
-    printf("program    qwen3-parity %s, %s\n", environment.program_version, environment.compiler);
-    printf("machine    %s, %s\n", environment.cpu, environment.os);
-    printf("backends   cpu\n");
-    if (model_path) {
-        QP_TRY(qp_model_open(model_path, &model));
-        print_model(model_path, &model);
-        qp_model_close(&model);
+    qp_status status = model_path ? qp_model_open(model_path, &model) : QP_OK;
+    if (status == QP_OK && golden_path) status = qp_golden_open(golden_path, &golden);
+    if (status == QP_OK) {
+        const qp_environment environment = qp_environment_read();
+        printf("program    qwen3-parity %s, %s\n", environment.program_version, environment.compiler);
+        printf("machine    %s, %s\n", environment.cpu, environment.os);
+        printf("backends   cpu\n");
+        if (model_path) print_model(model_path, &model);
+        if (golden) print_golden(golden_path, golden);
     }
-    if (golden_path) {
-        QP_TRY(qp_golden_open(golden_path, &golden));
-        print_golden(golden_path, golden);
-        qp_golden_close(golden);
-    }
-    return QP_OK;
+    qp_golden_close(golden);
+    qp_model_close(&model);
+    return status;
 }
 
 const qp_command qp_command_info = { "info", "the program, the machine, a model and a golden", "", options, run };

@@ -1,4 +1,3 @@
-#include <limits.h>
 #include <string.h>
 
 #include "../golden.h"
@@ -52,10 +51,8 @@ static qp_status list_keys(void)
 {
     char embedded[PATH_MAX];
     qp_golden *golden = NULL;
-    if (!strcmp(golden_path, "embedded")) {
-        QP_TRY(qp_data_path("qwen3-tiny.h5", embedded, sizeof embedded));
-        golden_path = embedded;
-    }
+    if (!strcmp(golden_path, "embedded")) golden_path = NULL;
+    QP_TRY(qp_default_path(&golden_path, "qwen3-tiny.h5", embedded));
     QP_TRY(qp_golden_open(golden_path, &golden));
     for (int i = 0; i < qp_golden_phase_count(golden); i++) {
         const qp_golden_phase *phase = qp_golden_phase_at(golden, i);

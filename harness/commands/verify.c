@@ -1,4 +1,3 @@
-#include <limits.h>
 #include <stdlib.h>
 
 #include "../../reports/reports.h"
@@ -46,12 +45,8 @@ static qp_status run(int *exit_code)
     QP_TRY(qp_run_options_select(&run_options, &verify_options.selection));
     if (!run_options.model != !golden_path)
         return qp_fail(QP_USAGE, "--model and --golden belong together: a golden is of one model");
-    if (!golden_path) {
-        QP_TRY(qp_data_path("qwen3-tiny", embedded_model, sizeof embedded_model));
-        QP_TRY(qp_data_path("qwen3-tiny.h5", embedded_golden, sizeof embedded_golden));
-        verify_options.model_path = embedded_model;
-        verify_options.golden_path = embedded_golden;
-    }
+    QP_TRY(qp_default_path(&verify_options.model_path, "qwen3-tiny", embedded_model));
+    QP_TRY(qp_default_path(&verify_options.golden_path, "qwen3-tiny.h5", embedded_golden));
     qp_status status = qp_model_open(verify_options.model_path, &model);
     if (status == QP_OK) status = qp_golden_open(verify_options.golden_path, &golden);
     qp_progress_line(NULL, 0, 1, "hashing the weights");
