@@ -11,5 +11,13 @@ install(FILES golden/qwen3-tiny.h5 golden/coherence.json DESTINATION ${CMAKE_INS
 
 # Relative, so that the installed tree can be moved.
 file(RELATIVE_PATH QP_PREFIX_FROM_PKGCONFIG "/${CMAKE_INSTALL_LIBDIR}/pkgconfig" "/")
+set(QP_PKGCONFIG_OPENMP "")
+if(OpenMP_C_FOUND)
+  set(QP_PKGCONFIG_OPENMP "${OpenMP_C_FLAGS}")
+endif()
+set(QP_PKGCONFIG_CUDA "")
+if(QP_WITH_CUDA)
+  set(QP_PKGCONFIG_CUDA "-L${CUDAToolkit_LIBRARY_DIR} -lcudart_static -lcublas -lstdc++ -lpthread -lrt -ldl")
+endif()
 configure_file(cmake/qwen3-parity.pc.in qwen3-parity.pc @ONLY)
 install(FILES ${PROJECT_BINARY_DIR}/qwen3-parity.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)

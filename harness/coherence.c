@@ -146,11 +146,11 @@ static qp_status find_first_token(const qp_tokenizer *tokenizer, const qp_cohere
     return status;
 }
 
-qp_status qp_coherence_run(const qp_model *model, const qp_tokenizer *tokenizer, const qp_selection *selection,
+qp_status qp_coherence_run(const qp_runtime *runtime, const qp_tokenizer *tokenizer, const qp_selection *selection,
                            const qp_coherence_prompt *prompt, qp_coherence_result *result)
 {
     int64_t *ids = NULL, count = 0;
-    listener l = { .result = result, .vocabulary = model->config.vocab_size };
+    listener l = { .result = result, .vocabulary = runtime->model->config.vocab_size };
     qp_generated generated;
     memset(result, 0, sizeof *result);
     QP_TRY(qp_tokenizer_encode(tokenizer, prompt->prompt, (int64_t)strlen(prompt->prompt), &ids, &count));
@@ -161,7 +161,7 @@ qp_status qp_coherence_run(const qp_model *model, const qp_tokenizer *tokenizer,
                                               .on_logits = judge_logits,
                                               .on_token = collect_text,
                                               .context = &l };
-        status = qp_generate(model, tokenizer, selection, ids, count, &options, &generated);
+        status = qp_generate(runtime, tokenizer, selection, ids, count, &options, &generated);
     }
     free(ids);
     if (status != QP_OK) return status;

@@ -105,14 +105,16 @@ typedef qp_status (*read_entry)(qp_json_node entry, void *place, bool *kept);
 static qp_status read_split(qp_json_node entry, void *place, bool *kept)
 {
     qp_split *split = place;
-    int64_t parts = 0;
+    int64_t parts = 0, length = 0;
     QP_TRY(qp_json_get_int64(entry, "m", &split->m));
     QP_TRY(qp_json_get_int64(entry, "n", &split->n));
     QP_TRY(qp_json_get_int64(entry, "k", &split->k));
     QP_TRY(qp_json_get_int64_or(entry, "parts", 1, &parts)); /* null: no division explains what was seen */
-    if (parts < 1 || parts > 1024)
-        return qp_fail(QP_FORMAT, "the golden's split_k has a shape of %lld parts", (long long)parts);
-    split->parts = (int)parts;
+    QP_TRY(qp_json_get_int64_or(entry, "length", split->k, &length));
+    if (parts > 1 && (length < 16 || length % 16))
+        return qp_fail(QP_FORMAT, "the golden's split_k has parts of %lld elements, not a multiple of 16",
+                       (long long)length);
+    split->part = parts > 1 ? length : 0;
     *kept = true;
     return QP_OK;
 }
@@ -131,7 +133,7 @@ static qp_status read_order(qp_json_node entry, void *place, bool *kept)
     if (!order->product || (strcmp(product, "scores") != 0 && strcmp(product, "context") != 0))
         return qp_fail(QP_FORMAT, "the golden's attention_products names a product '%s'", product);
     *kept = lanes >= 0;
-    if (*kept && (lanes > INT32_MAX || run < 0 || run > INT32_MAX || !qp_lane_order_is_known((int)lanes, (int)run)))
+    if (*kept && (lanes > INT32_MAX || run < 0 || run > INT32_MAX || !qp_order_is_known((int)lanes, (int)run)))
         return qp_fail(QP_FORMAT, "the golden's attention_products has an order of %lld lanes in runs of %lld",
                        (long long)lanes, (long long)run);
     order->lanes = (int)lanes;

@@ -16,15 +16,6 @@ const char *qp_verdict_name(qp_verdict verdict)
     return "fail";
 }
 
-const char *qp_gate_name(qp_gate gate)
-{
-    switch (gate) {
-    case QP_GATE_EXACT: return "exact";
-    case QP_GATE_BOUNDED: return "bounded";
-    }
-    return "unknown gate";
-}
-
 const char *qp_mode_name(qp_mode mode)
 {
     switch (mode) {
@@ -140,6 +131,10 @@ void qp_judge(qp_row *row)
     if (elements != c->elements) {
         (void)snprintf(row->reason, sizeof row->reason, "%" PRId64 " elements were compared, the shape holds %" PRId64,
                        c->elements, elements);
+        return;
+    }
+    if (row->violation) {
+        (void)snprintf(row->reason, sizeof row->reason, "%s", row->violation);
         return;
     }
     if (row->gate == QP_GATE_EXACT) {

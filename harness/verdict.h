@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "../kernels/operation.h"
+#include "../model/device.h"
 #include "compare.h"
 
 typedef enum qp_verdict {
@@ -15,9 +16,6 @@ typedef enum qp_verdict {
 } qp_verdict;
 
 const char *qp_verdict_name(qp_verdict verdict); /* "fail", "untrusted", "pass" */
-
-typedef enum qp_gate { QP_GATE_EXACT, QP_GATE_BOUNDED } qp_gate;
-const char *qp_gate_name(qp_gate gate); /* "exact", "bounded" */
 
 typedef enum qp_mode {
     QP_LOCAL,  /* the node ran on the golden's own inputs */
@@ -34,7 +32,8 @@ typedef struct qp_row {
     const char *implementation; /* "cpu" */
     qp_mode mode;
     qp_gate gate;
-    qp_bound bound; /* meaningful when gate is bounded */
+    qp_bound bound;        /* meaningful when gate is bounded */
+    const char *violation; /* what the implementation did that none may do, e.g. change its input; NULL: nothing */
     qp_verdict verdict;
     char reason[160]; /* why not "pass"; "" if it is */
     qp_dtype dtype;
@@ -67,6 +66,7 @@ typedef struct qp_report_summary {
 typedef struct qp_report {
     const char *model, *golden; /* paths as given */
     const char *backend, *plan;
+    qp_device_facts device;
     const char *fault; /* name of a planted fault, or NULL */
     const char *only;  /* the key filter, or NULL */
     int row_count;
@@ -82,7 +82,8 @@ typedef struct qp_report {
 
 /* Sets verdict and reason of a row from its comparison, errors, mode, gate, bound and shape, and reads nothing
  * else. The verdict starts as "fail" and only a condition that holds changes it; each is written such that a NaN
- * does not hold. A row with no elements, or with another number of them than its shape, fails under every gate.
+ * does not hold. A row with no elements, with another number of them than its shape, or with a violation fails under
+ * every gate.
  *
  *   exact            every element is equal (two NaN are equal)
  *   bounded, local   every element is equal, or all of these:

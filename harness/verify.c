@@ -9,6 +9,7 @@
 
 #include "../kernels/numerics/strict_fp.h"
 #include "../model/clock.h"
+#include "../model/trace.h"
 #include "golden_model.h"
 
 /* Carried rows: PyTorch's tensor and ours are two roundings of the same exact function, with the same rounding points,
@@ -27,7 +28,14 @@ typedef struct tensor_state {
     bool row;      /* a row was made of it */
 } tensor_state;
 
+/* Memory on the host that grows. */
+typedef struct memory {
+    void *data;
+    size_t bytes;
+} memory;
+
 typedef struct verifier {
+    const qp_runtime *runtime; /* where our implementations run */
     const qp_model *model;
     const qp_golden *golden;
     const qp_verify_options *options;
@@ -35,14 +43,20 @@ typedef struct verifier {
     bool must_hold_all; /* the golden says that it holds every boundary */
 
     /* Three executions of the same plan. */
-    qp_store captured;    /* the golden's own tensors */
-    qp_store ours;        /* carried, by the selected implementations */
-    qp_store oracle;      /* carried, in fp64 */
+    qp_runtime host;      /* the same model on the CPU */
+    qp_store captured;    /* the golden's own tensors, on the host */
+    qp_store given;       /* the same on our device, where that is not the CPU */
+    qp_store ours;        /* carried, by the selected implementations, on our device */
+    qp_store oracle;      /* carried, in fp64, on the host */
     tensor_state *caches; /* [2 * layers], by the slot of the plan's cache tensors */
 
     /* The outputs of the node at hand on the golden's inputs, and the golden's inputs in fp64. */
-    void *local[QP_MAX_OUT], *local_oracle[QP_MAX_OUT], *widened[QP_MAX_IN];
-    size_t local_bytes[QP_MAX_OUT], local_oracle_bytes[QP_MAX_OUT], widened_bytes[QP_MAX_IN];
+    void *device_local[QP_MAX_OUT]; /* on our device */
+    uint64_t device_local_bytes[QP_MAX_OUT];
+    memory local[QP_MAX_OUT]; /* the same on the host */
+    memory local_oracle[QP_MAX_OUT], widened[QP_MAX_IN];
+    memory carried[QP_MAX_OUT]; /* copies of ours on the host */
+    memory input;               /* a copy of an input of the device's */
 
     qp_report *report;
     qp_row *rows;
@@ -52,14 +66,16 @@ typedef struct verifier {
     int nodes_done, nodes_total;
 } verifier;
 
-static qp_status reserve(void **memory, size_t *have, size_t bytes)
+static qp_status reserve(memory *m, size_t bytes)
 {
-    if (*have >= bytes) return QP_OK;
-    free(*memory);
-    *memory = malloc(bytes);
-    *have = *memory ? bytes : 0;
-    return *memory ? QP_OK : qp_fail(QP_NO_MEMORY, "no memory for %zu bytes of a tensor", bytes);
+    if (m->bytes >= bytes) return QP_OK;
+    free(m->data);
+    m->data = malloc(bytes);
+    m->bytes = m->data ? bytes : 0;
+    return m->data ? QP_OK : qp_fail(QP_NO_MEMORY, "no memory for %zu bytes of a tensor", bytes);
 }
+
+static bool on_cpu(const verifier *v) { return qp_device_backend(v->runtime->device) == QP_CPU; }
 
 /* "path of the phase/boundary"; the caller's to free. */
 static qp_status key_of(const qp_golden_phase *phase, const char *boundary, const char **key)
@@ -127,7 +143,8 @@ typedef struct outcome {
     const void *truth; /* the carried fp64 run; as the tensor's own type for i64 */
     qp_dtype oracle_dtype;
     const void *oracle;
-    const void *local; /* carried rows: ours on the golden's inputs, or NULL */
+    const void *local;     /* carried rows: ours on the golden's inputs, or NULL */
+    const char *violation; /* qp_row.violation */
 } outcome;
 
 static qp_status add_row(verifier *v, const qp_golden_phase *phase, const qp_plan_node *node,
@@ -142,6 +159,7 @@ static qp_status add_row(verifier *v, const qp_golden_phase *phase, const qp_pla
     row->operation = node->operation->name;
     row->implementation = implementation;
     row->mode = mode;
+    row->violation = o.violation;
     row->gate = exact ? QP_GATE_EXACT : QP_GATE_BOUNDED;
     row->bound = exact ? (qp_bound){ 0 } : mode == QP_LOCAL ? node->operation->bound : carried_bound;
     row->dtype = tensor->dtype;
@@ -169,22 +187,31 @@ static qp_status add_row(verifier *v, const qp_golden_phase *phase, const qp_pla
 
 /* ---- One node. ---- */
 
-/* Reads what the golden holds of the node's outputs into `captured`. */
+/* Reads what the golden holds of the node's outputs into `captured` and `given`. */
 static qp_status read_captured(verifier *v, const qp_golden_phase *phase, const qp_plan *plan, const qp_plan_node *node,
                                tensor_state *state)
 {
     for (int i = 0; i < qp_operand_count(node->operation->out, QP_MAX_OUT); i++) {
-        const qp_plan_tensor *tensor = &plan->tensors[node->out[i]];
-        state[node->out[i]].captured = qp_golden_has(phase, tensor->name);
-        if (!state[node->out[i]].captured && v->must_hold_all)
+        const int index = node->out[i];
+        const qp_plan_tensor *tensor = &plan->tensors[index];
+        state[index].captured = qp_golden_has(phase, tensor->name);
+        if (!state[index].captured && v->must_hold_all)
             return qp_fail(QP_FORMAT,
                            "the golden says that it holds all boundaries, but %s is missing; capture it again",
                            tensor->name);
-        if (state[node->out[i]].captured)
-            QP_TRY(qp_golden_read(v->golden, phase, tensor->name, tensor->dtype, tensor->rank, tensor->dim,
-                                  qp_store_tensor(&v->captured, plan, node->out[i])));
-        if (tensor->cache >= 0)
-            state[tensor->cache].captured = state[tensor->cache].captured && state[node->out[i]].captured;
+        if (state[index].captured) {
+            void *captured = qp_store_tensor(&v->captured, plan, index);
+            qp_trace_push(QP_TRACE_IO, "read golden", node->layer, phase->past,
+                          qp_store_bytes(&v->captured, plan, index));
+            const qp_status read = qp_golden_read(v->golden, phase, tensor->name, tensor->dtype, tensor->rank,
+                                                  tensor->dim, captured);
+            qp_trace_pop();
+            QP_TRY(read);
+            if (!on_cpu(v))
+                QP_TRY(qp_device_write(v->runtime->device, qp_store_tensor(&v->given, plan, index), captured,
+                                       qp_store_bytes(&v->captured, plan, index)));
+        }
+        if (tensor->cache >= 0) state[tensor->cache].captured = state[tensor->cache].captured && state[index].captured;
     }
     return QP_OK;
 }
@@ -201,50 +228,94 @@ static bool is_widened(const qp_operand *operand)
     return operand->role == QP_ACTIVATION && (operand->dtype == QP_BF16 || operand->dtype == QP_F32);
 }
 
-/* The node on the golden's inputs: by the implementation into v->local, in fp64 into v->local_oracle. */
-static qp_status run_local(verifier *v, const qp_plan *plan, const qp_plan_node *node, qp_run run)
+/* The golden's inputs in fp64, through the oracle, into v->local_oracle. */
+static qp_status run_local_oracle(verifier *v, const qp_plan *plan, const qp_plan_node *node)
 {
     const qp_operation *operation = node->operation;
-    qp_call call = qp_node_call(plan, node, &v->captured), oracle = call;
+    const qp_call call = qp_node_call(plan, node, &v->captured);
+    qp_call oracle = call;
     for (int i = 0; i < qp_operand_count(operation->in, QP_MAX_IN); i++) {
         if (!is_widened(&operation->in[i])) continue;
         const int64_t n = qp_operand_elements(&operation->in[i], &call);
-        QP_TRY(reserve(&v->widened[i], &v->widened_bytes[i], (size_t)n * sizeof(double)));
-        double *wide = v->widened[i];
+        QP_TRY(reserve(&v->widened[i], (size_t)n * sizeof(double)));
+        double *wide = v->widened[i].data;
         for (int64_t j = 0; j < n; j++) wide[j] = qp_element(operation->in[i].dtype, call.in[i], j);
         oracle.in[i] = wide;
     }
     for (int i = 0; i < qp_operand_count(operation->out, QP_MAX_OUT); i++) {
-        const size_t n = (size_t)qp_operand_elements(&operation->out[i], &call);
-        QP_TRY(reserve(&v->local[i], &v->local_bytes[i], n * qp_dtype_bytes(operation->out[i].dtype)));
-        QP_TRY(reserve(&v->local_oracle[i], &v->local_oracle_bytes[i], n * sizeof(double)));
-        memset(v->local[i], 0xff, n * qp_dtype_bytes(operation->out[i].dtype)); /* NaN, where nothing gets written */
-        call.out[i] = v->local[i];
-        oracle.out[i] = v->local_oracle[i];
+        QP_TRY(reserve(&v->local_oracle[i], (size_t)qp_operand_elements(&operation->out[i], &call) * sizeof(double)));
+        oracle.out[i] = v->local_oracle[i].data;
     }
-    QP_TRY(qp_node_run(node, run, &call));
-    return qp_node_run(node, operation->oracle, &oracle);
+    return qp_oracle_run(node, &oracle);
 }
 
-static qp_status run_carried(verifier *v, const qp_plan *plan, const qp_plan_node *node, qp_run run)
+/* What the implementation did to its inputs, which it must leave alone; NULL: nothing. The golden's are on the host. */
+static qp_status find_changed_input(verifier *v, const qp_plan *plan, const qp_plan_node *node, const char **violation)
+{
+    for (int i = 0; i < qp_operand_count(node->operation->in, QP_MAX_IN); i++) {
+        if (plan->tensors[node->in[i]].kind == QP_TENSOR_WEIGHT) continue;
+        const size_t bytes = (size_t)qp_store_bytes(&v->captured, plan, node->in[i]);
+        const void *now = NULL;
+        QP_TRY(reserve(&v->input, bytes));
+        QP_TRY(qp_store_view(&v->given, plan, node->in[i], v->input.data, &now));
+        if (memcmp(now, qp_store_tensor(&v->captured, plan, node->in[i]), bytes) != 0)
+            *violation = "the implementation changed its input";
+    }
+    return QP_OK;
+}
+
+/* The node on the golden's inputs: by the implementation into v->local, in fp64 into v->local_oracle. The outputs are NaN
+ * before, so that what is not written shows. */
+static qp_status run_local(verifier *v, const qp_plan *plan, const qp_plan_node *node,
+                           const qp_implementation *implementation, const char **violation)
+{
+    qp_device *device = v->runtime->device;
+    qp_call call = qp_node_call(plan, node, on_cpu(v) ? &v->captured : &v->given);
+    const int outputs = qp_operand_count(node->operation->out, QP_MAX_OUT);
+    for (int i = 0; i < outputs; i++) {
+        const uint64_t bytes = qp_store_bytes(&v->captured, plan, node->out[i]);
+        if (v->device_local_bytes[i] < bytes) {
+            qp_device_free(device, v->device_local[i]);
+            v->device_local_bytes[i] = 0;
+            QP_TRY(qp_device_allocate(device, bytes, "an output", &v->device_local[i]));
+            v->device_local_bytes[i] = bytes;
+        }
+        QP_TRY(qp_device_fill(device, v->device_local[i], 0xff, bytes));
+        call.out[i] = v->device_local[i];
+    }
+    QP_TRY(qp_node_run(plan, node, implementation, device, &call));
+    for (int i = 0; i < outputs; i++) {
+        const size_t bytes = (size_t)qp_store_bytes(&v->captured, plan, node->out[i]);
+        QP_TRY(reserve(&v->local[i], bytes));
+        QP_TRY(qp_device_read(device, v->local[i].data, v->device_local[i], bytes));
+    }
+    if (!on_cpu(v)) QP_TRY(find_changed_input(v, plan, node, violation));
+    return run_local_oracle(v, plan, node);
+}
+
+static qp_status run_carried(verifier *v, const qp_plan *plan, const qp_plan_node *node,
+                             const qp_implementation *implementation)
 {
     const qp_call ours = qp_node_call(plan, node, &v->ours), oracle = qp_node_call(plan, node, &v->oracle);
     for (int i = 0; i < qp_operand_count(node->operation->out, QP_MAX_OUT); i++)
-        memset(ours.out[i], 0xff,
-               (size_t)qp_operand_elements(&node->operation->out[i], &ours) *
-                   qp_dtype_bytes(node->operation->out[i].dtype));
-    QP_TRY(qp_node_run(node, run, &ours));
-    return qp_node_run(node, node->operation->oracle, &oracle);
+        QP_TRY(qp_device_fill(v->runtime->device, ours.out[i], 0xff, qp_store_bytes(&v->ours, plan, node->out[i])));
+    QP_TRY(qp_node_run(plan, node, implementation, v->runtime->device, &ours));
+    return qp_oracle_run(node, &oracle);
 }
 
-static bool is_exact_operation(const qp_operation *operation) { return operation->bound.reason == NULL; }
+/* Our carried output on the host. */
+static qp_status view_carried(verifier *v, const qp_plan *plan, const qp_plan_node *node, int output, const void **view)
+{
+    QP_TRY(reserve(&v->carried[output], (size_t)qp_store_bytes(&v->ours, plan, node->out[output])));
+    return qp_store_view(&v->ours, plan, node->out[output], v->carried[output].data, view);
+}
 
 static qp_status verify_node(verifier *v, const qp_golden_phase *phase, const qp_plan *plan, const qp_plan_node *node,
                              tensor_state *state)
 {
-    qp_run run = NULL;
-    const char *implementation = NULL;
-    QP_TRY(qp_selection_find(&v->options->selection, node, &run, &implementation));
+    qp_implementation implementation;
+    const char *violation = NULL;
+    QP_TRY(qp_selection_find(&v->options->selection, node, &implementation));
 
     bool exact_upstream = true;
     for (int i = 0; i < qp_operand_count(node->operation->in, QP_MAX_IN); i++)
@@ -252,13 +323,13 @@ static qp_status verify_node(verifier *v, const qp_golden_phase *phase, const qp
     /* Before the outputs are read: an output may be the newest row of a cache, but never of one that it reads. */
     const bool local = inputs_are_captured(node, state);
     QP_TRY(read_captured(v, phase, plan, node, state));
-    if (local) QP_TRY(run_local(v, plan, node, run));
-    QP_TRY(run_carried(v, plan, node, run));
+    if (local) QP_TRY(run_local(v, plan, node, &implementation, &violation));
+    QP_TRY(run_carried(v, plan, node, &implementation));
 
     for (int i = 0; i < qp_operand_count(node->operation->out, QP_MAX_OUT); i++) {
         const int index = node->out[i];
         const qp_plan_tensor *tensor = &plan->tensors[index];
-        const bool exact_here = is_exact_operation(node->operation);
+        const bool exact_here = implementation.gate == QP_GATE_EXACT;
         state[index].exact = exact_upstream && exact_here;
         if (tensor->cache >= 0) state[tensor->cache].exact = state[tensor->cache].exact && state[index].exact;
         if (!state[index].captured) continue;
@@ -266,16 +337,17 @@ static qp_status verify_node(verifier *v, const qp_golden_phase *phase, const qp
         bool asked = false;
         QP_TRY(is_asked_for(v, phase, tensor->name, &asked));
         if (!asked) continue;
-        const void *want = qp_store_tensor(&v->captured, plan, index);
-        const void *carried = qp_store_tensor(&v->ours, plan, index), *truth = qp_store_tensor(&v->oracle, plan, index);
+        const void *want = qp_store_tensor(&v->captured, plan, index), *carried = NULL;
+        const void *truth = qp_store_tensor(&v->oracle, plan, index);
         const qp_dtype wide = qp_store_dtype(&v->oracle, tensor);
+        QP_TRY(view_carried(v, plan, node, i, &carried));
         if (local) {
-            const outcome o = { v->local[i], truth, wide, v->local_oracle[i], NULL };
-            QP_TRY(add_row(v, phase, node, tensor, implementation, QP_LOCAL, exact_here, want, o));
+            const outcome o = { v->local[i].data, truth, wide, v->local_oracle[i].data, NULL, violation };
+            QP_TRY(add_row(v, phase, node, tensor, implementation.name, QP_LOCAL, exact_here, want, o));
         }
         const bool exact_carried = state[index].exact || tensor->dtype == QP_I64; /* a token is right or wrong */
-        const outcome o = { carried, truth, wide, truth, local ? v->local[i] : NULL };
-        QP_TRY(add_row(v, phase, node, tensor, implementation, QP_CARRIED, exact_carried, want, o));
+        const outcome o = { carried, truth, wide, truth, local ? v->local[i].data : NULL, NULL };
+        QP_TRY(add_row(v, phase, node, tensor, implementation.name, QP_CARRIED, exact_carried, want, o));
         state[index].row = true;
     }
     return QP_OK;
@@ -335,18 +407,22 @@ static qp_status verify_phase(verifier *v, const qp_golden_phase *phase)
                                                            : (tensor_state){ .captured = given, .exact = given };
     }
 
-    qp_store *stores[] = { &v->captured, &v->ours, &v->oracle };
+    qp_store *stores[] = { &v->captured, &v->ours, &v->oracle, &v->given };
+    const size_t store_count = on_cpu(v) ? 3 : 4;
     status = qp_plan_set_past(&plan, phase->past);
-    for (size_t i = 0; i < sizeof stores / sizeof *stores && status == QP_OK; i++) {
+    for (size_t i = 0; i < store_count && status == QP_OK; i++) {
         status = qp_store_prepare(stores[i], &plan);
-        if (status == QP_OK) qp_store_set_inputs(stores[i], &plan, phase->ids);
+        if (status == QP_OK) status = qp_store_set_inputs(stores[i], &plan, phase->ids);
     }
+    qp_trace_push(QP_TRACE_VERIFY, phase->path, -1, phase->past, 0);
     for (int n = 0; n < plan.node_count && status == QP_OK; n++) {
         if (v->options->progress)
             v->options->progress(v->options->progress_context, v->nodes_done, v->nodes_total, phase->path);
         status = verify_node(v, phase, &plan, &plan.nodes[n], state);
         v->nodes_done++;
     }
+    qp_trace_pop();
+    if (status == QP_OK) status = qp_device_check_canaries(v->runtime->device);
     for (int t = 0; t < plan.tensor_count; t++)
         if (plan.tensors[t].kind == QP_TENSOR_CACHE) v->caches[plan.tensors[t].slot] = state[t];
     if (status == QP_OK) status = note_all_not_compared(v, phase, &plan, state);
@@ -381,24 +457,31 @@ static qp_status open_verifier(verifier *v)
     QP_TRY(qp_golden_choices(v->golden, &v->choices));
     const char *boundaries = qp_golden_attribute(v->golden, "boundaries");
     v->must_hold_all = boundaries && !strcmp(boundaries, "all");
-    QP_TRY(qp_store_open(v->model, capacity, QP_PRECISION_CONTRACT, &v->captured));
-    QP_TRY(qp_store_open(v->model, capacity, QP_PRECISION_CONTRACT, &v->ours));
-    QP_TRY(qp_store_open(v->model, capacity, QP_PRECISION_ORACLE, &v->oracle));
+    QP_TRY(qp_runtime_open(v->model, QP_CPU, &v->host));
+    QP_TRY(qp_store_open(&v->host, capacity, QP_PRECISION_CONTRACT, &v->captured));
+    QP_TRY(qp_store_open(&v->host, capacity, QP_PRECISION_ORACLE, &v->oracle));
+    QP_TRY(qp_store_open(v->runtime, capacity, QP_PRECISION_CONTRACT, &v->ours));
+    if (!on_cpu(v)) QP_TRY(qp_store_open(v->runtime, capacity, QP_PRECISION_CONTRACT, &v->given));
     v->caches = calloc((size_t)v->model->config.num_hidden_layers * 2, sizeof *v->caches);
     return v->caches ? QP_OK : qp_fail(QP_NO_MEMORY, "no memory for the state of the caches");
 }
 
 static void close_verifier(verifier *v)
 {
-    for (int i = 0; i < QP_MAX_IN; i++) free(v->widened[i]);
+    for (int i = 0; i < QP_MAX_IN; i++) free(v->widened[i].data);
     for (int i = 0; i < QP_MAX_OUT; i++) {
-        free(v->local[i]);
-        free(v->local_oracle[i]);
+        qp_device_free(v->runtime->device, v->device_local[i]);
+        free(v->local[i].data);
+        free(v->local_oracle[i].data);
+        free(v->carried[i].data);
     }
+    free(v->input.data);
     free(v->caches);
-    qp_store_close(&v->oracle);
+    qp_store_close(&v->given);
     qp_store_close(&v->ours);
+    qp_store_close(&v->oracle);
     qp_store_close(&v->captured);
+    qp_runtime_close(&v->host);
     qp_cublas_choices_close(&v->choices);
 }
 
@@ -412,13 +495,16 @@ static qp_status count_nodes(verifier *v)
     return QP_OK;
 }
 
-qp_status qp_verify(const qp_model *model, const qp_golden *golden, const qp_verify_options *options, qp_report *report)
+qp_status qp_verify(const qp_runtime *runtime, const qp_golden *golden, const qp_verify_options *options,
+                    qp_report *report)
 {
     const double start = qp_seconds_now();
-    verifier v = { .model = model, .golden = golden, .options = options, .report = report };
+    const qp_model *model = runtime->model;
+    verifier v = { .runtime = runtime, .model = model, .golden = golden, .options = options, .report = report };
     *report = (qp_report){ .model = options->model_path,
                            .golden = options->golden_path,
                            .backend = qp_backend_name(options->selection.backend),
+                           .device = qp_device_describe(runtime->device),
                            .plan = "reference",
                            .fault = options->selection.fault ? options->selection.fault->name : NULL,
                            .only = options->only };

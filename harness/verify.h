@@ -15,10 +15,11 @@ typedef struct qp_verify_options {
     void *progress_context;
 } qp_verify_options;
 
-/* Runs the verification. The golden must belong to the model (qp_golden_require_model).
+/* Runs the verification on the runtime's device; the fp64 oracle always runs on the CPU. The golden must belong to the model
+ * (qp_golden_require_model).
  * QP_OK means that the work was done; what was found is in *report, whose summary holds the verdict.
  * On failure *report is all zero. Either way qp_report_close accepts it. */
-QP_MUST_USE qp_status qp_verify(const qp_model *model, const qp_golden *golden, const qp_verify_options *options,
+QP_MUST_USE qp_status qp_verify(const qp_runtime *runtime, const qp_golden *golden, const qp_verify_options *options,
                                 qp_report *report);
 void qp_report_close(qp_report *report);
 

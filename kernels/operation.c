@@ -26,6 +26,15 @@ const char *qp_dtype_name(qp_dtype dtype)
 
 const char *qp_backend_name(qp_backend backend) { return backend == QP_CUDA ? "cuda" : "cpu"; }
 
+const char *qp_gate_name(qp_gate gate)
+{
+    switch (gate) {
+    case QP_GATE_EXACT: return "exact";
+    case QP_GATE_BOUNDED: return "bounded";
+    }
+    return "unknown gate";
+}
+
 int qp_operand_count(const qp_operand *operands, int max)
 {
     int count = 0;
@@ -43,6 +52,10 @@ int64_t qp_operand_elements(const qp_operand *operand, const qp_call *call)
 qp_cost qp_operation_cost(const qp_operation *operation, const qp_call *call)
 {
     qp_cost cost = { .flops = operation->flops(call) };
+    if (operation->bytes) {
+        cost.bytes = operation->bytes(call);
+        return cost;
+    }
     const int in = qp_operand_count(operation->in, QP_MAX_IN), out = qp_operand_count(operation->out, QP_MAX_OUT);
     for (int i = 0; i < in + out; i++) {
         const qp_operand *operand = i < in ? &operation->in[i] : &operation->out[i - in];

@@ -45,23 +45,33 @@ typedef struct qp_params {
     float eps;    /* rms_norm */
     float scale;  /* scores */
     double theta; /* rotary_embedding */
-    int parts;    /* linear: parts of a split K, 0 means 1 */
+    int64_t part; /* linear: elements of K in a part of a split K, the last perhaps fewer; 0: K is not split */
     int lanes;    /* scores, context: lanes of the summation, 0 means the tensor core */
-    int run;      /* the same: neighbouring summands that a lane takes at once */
+    int run; /* the same: neighbouring summands that a lane takes at once; without lanes: those summed before the rest */
 } qp_params;
 
-/* One execution of an operation: everything it reads and writes. Pointers are borrowed. */
+/* Where a CUDA implementation runs. Untyped, so that no CUDA header is needed here. A launcher enqueues its work and
+ * returns: it does not allocate, synchronise, query the device or keep state. */
+typedef struct qp_launch {
+    void *stream;    /* cudaStream_t */
+    void *cublas;    /* what qp_cublas_open gave for this stream (kernels/cublas.h): a handle set up as PyTorch's own */
+    void *workspace; /* what the implementation's `workspace` asked for, aligned to 512 bytes; NULL for none */
+} qp_launch;
+
+/* One execution of an operation: everything it reads and writes. Pointers are borrowed; for a CUDA implementation they are
+ * the device's. */
 typedef struct qp_call {
     int64_t extent[QP_MAX_EXTENTS]; /* in the order of qp_operation.extents */
     const void *in[QP_MAX_IN];
     void *out[QP_MAX_OUT];
     qp_params params;
+    const qp_launch *launch; /* CUDA implementations only */
 } qp_call;
 
 typedef qp_status (*qp_run)(const qp_call *call);
 
-/* How far an implementation may be from the golden. All zero: every bit equal. Otherwise `reason`
- * says which step of the contract is not yet exact, and the operation's header derives the figures. */
+/* How far a bounded implementation may be from the golden. `reason` says which step of the contract it does not do
+ * exactly; the operation's header derives the figures. All zero: every implementation is exact. */
 enum { QP_ANY_ULP = INT32_MAX }; /* no bound by ulp: the other two have to do */
 
 typedef struct qp_bound {
@@ -72,7 +82,7 @@ typedef struct qp_bound {
 } qp_bound;
 
 typedef struct qp_cost {
-    uint64_t bytes; /* compulsory traffic: each operand read or written once */
+    uint64_t bytes; /* compulsory traffic */
     uint64_t flops; /* multiplications and additions of the mathematical function */
 } qp_cost;
 
@@ -107,16 +117,24 @@ typedef struct qp_operation {
     const char *(*precondition)(const qp_call *call); /* what the extents violate, or NULL; may be NULL itself */
     qp_run oracle;                                    /* the same function in fp64 */
     uint64_t (*flops)(const qp_call *call);
+    uint64_t (*bytes)(const qp_call *call); /* NULL: each operand read or written once, whole */
     const qp_case *cases;
     const qp_fault *faults; /* may be NULL */
 } qp_operation;
+
+typedef enum qp_gate { QP_GATE_EXACT, QP_GATE_BOUNDED } qp_gate;
+const char *qp_gate_name(qp_gate gate); /* "exact", "bounded" */
 
 typedef struct qp_implementation {
     const char *operation;
     const char *name;
     qp_backend backend;
+    qp_gate gate; /* what is asked of it: every bit, or the operation's bound */
     qp_run run;
+    size_t (*workspace)(const qp_call *call); /* bytes of device memory that one call needs */
 } qp_implementation;
+
+size_t qp_no_workspace(const qp_call *call); /* 0 */
 
 /* Number of operands in a list. */
 int qp_operand_count(const qp_operand *operands, int max);

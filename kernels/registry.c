@@ -3,28 +3,51 @@
 #include "operation.h"
 
 #define QP_OPERATION(name) extern const qp_operation qp_##name##_operation;
-#define QP_IMPLEMENTATION(operation, name, backend, run) qp_status run(const qp_call *call);
+#define QP_CPU_IMPLEMENTATION(operation, name, gate, run) qp_status run(const qp_call *call);
+#ifdef QP_WITH_CUDA
+#define QP_CUDA_IMPLEMENTATION(operation, name, gate, run, workspace)                                                  \
+    qp_status run(const qp_call *call);                                                                                \
+    size_t workspace(const qp_call *call);
+#else
+#define QP_CUDA_IMPLEMENTATION(operation, name, gate, run, workspace)
+#endif
 #include "registry.def"
 #undef QP_OPERATION
-#undef QP_IMPLEMENTATION
+#undef QP_CPU_IMPLEMENTATION
+#undef QP_CUDA_IMPLEMENTATION
 
 const qp_operation *const qp_operations[] = {
 #define QP_OPERATION(name) &qp_##name##_operation,
-#define QP_IMPLEMENTATION(operation, name, backend, run)
+#define QP_CPU_IMPLEMENTATION(operation, name, gate, run)
+#define QP_CUDA_IMPLEMENTATION(operation, name, gate, run, workspace)
 #include "registry.def"
 #undef QP_OPERATION
-#undef QP_IMPLEMENTATION
+#undef QP_CPU_IMPLEMENTATION
+#undef QP_CUDA_IMPLEMENTATION
     NULL
 };
 
 const qp_implementation qp_implementations[] = {
 #define QP_OPERATION(name)
-#define QP_IMPLEMENTATION(operation, name, backend, run) { #operation, name, backend, run },
+#define QP_CPU_IMPLEMENTATION(operation, name, gate, run) { #operation, name, QP_CPU, gate, run, qp_no_workspace },
+#ifdef QP_WITH_CUDA
+#define QP_CUDA_IMPLEMENTATION(operation, name, gate, run, workspace)                                                  \
+    { #operation, name, QP_CUDA, gate, run, workspace },
+#else
+#define QP_CUDA_IMPLEMENTATION(operation, name, gate, run, workspace)
+#endif
 #include "registry.def"
 #undef QP_OPERATION
-#undef QP_IMPLEMENTATION
-    { NULL, NULL, QP_CPU, NULL }
+#undef QP_CPU_IMPLEMENTATION
+#undef QP_CUDA_IMPLEMENTATION
+    { NULL, NULL, QP_CPU, QP_GATE_EXACT, NULL, qp_no_workspace }
 };
+
+size_t qp_no_workspace(const qp_call *call)
+{
+    (void)call;
+    return 0;
+}
 
 const qp_operation *qp_operation_find(const char *name)
 {

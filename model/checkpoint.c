@@ -33,6 +33,7 @@ struct qp_checkpoint {
     int shard_count;
     entry *entries; /* owned, sorted by name once open */
     int64_t entry_count, entry_room;
+    void *memory; /* owned: the data of tensors that come from no file, or NULL */
 };
 
 /* Types of whole bytes. The format has smaller ones too, which no tensor of a Qwen3 in bf16 uses. */
@@ -372,6 +373,7 @@ void qp_checkpoint_close(qp_checkpoint *checkpoint)
     }
     free(checkpoint->entries);
     free(checkpoint->shards);
+    free(checkpoint->memory);
     free(checkpoint->dir);
     free(checkpoint);
 }
@@ -429,7 +431,11 @@ qp_status qp_checkpoint_bf16(const qp_checkpoint *checkpoint, const char *name, 
     return QP_OK;
 }
 
-qp_status qp_checkpoint_require_qwen3(const qp_checkpoint *checkpoint, const qp_config *config)
+/* Told of each tensor of a model. */
+typedef qp_status (*visit_tensor)(void *context, const char *name, int rank, const int64_t *dims);
+
+/* Tells of every tensor of a dense Qwen3. */
+static qp_status visit_qwen3(const qp_config *config, visit_tensor visit, void *context)
 {
     const int64_t hidden = config->hidden_size, inner = config->intermediate_size, head = config->head_dim;
     const int64_t query = config->num_attention_heads * head, key = config->num_key_value_heads * head;
@@ -446,24 +452,98 @@ qp_status qp_checkpoint_require_qwen3(const qp_checkpoint *checkpoint, const qp_
         { "mlp.down_proj", 2, { hidden, inner } },
     };
     const int64_t table[2] = { config->vocab_size, hidden };
-    const qp_bf16 *data;
     char name[128];
 
-    QP_TRY(qp_checkpoint_bf16(checkpoint, "model.embed_tokens.weight", 2, table, &data));
+    QP_TRY(visit(context, "model.embed_tokens.weight", 2, table));
     for (int64_t layer = 0; layer < config->num_hidden_layers; layer++) {
         for (size_t i = 0; i < sizeof per_layer / sizeof per_layer[0]; i++) {
             (void)snprintf(name, sizeof name, "model.layers.%" PRId64 ".%s.weight", layer, per_layer[i].name);
-            QP_TRY(qp_checkpoint_bf16(checkpoint, name, per_layer[i].rank, per_layer[i].dims, &data));
+            QP_TRY(visit(context, name, per_layer[i].rank, per_layer[i].dims));
         }
     }
-    QP_TRY(qp_checkpoint_bf16(checkpoint, "model.norm.weight", 1, &hidden, &data));
-    if (!config->tie_word_embeddings) QP_TRY(qp_checkpoint_bf16(checkpoint, "lm_head.weight", 2, table, &data));
+    QP_TRY(visit(context, "model.norm.weight", 1, &hidden));
+    if (!config->tie_word_embeddings) QP_TRY(visit(context, "lm_head.weight", 2, table));
+    return QP_OK;
+}
+
+typedef struct requirement {
+    const qp_checkpoint *checkpoint;
+} requirement;
+
+static qp_status require_tensor(void *context, const char *name, int rank, const int64_t *dims)
+{
+    const qp_bf16 *data;
+    return qp_checkpoint_bf16(((const requirement *)context)->checkpoint, name, rank, dims, &data);
+}
+
+qp_status qp_checkpoint_require_qwen3(const qp_checkpoint *checkpoint, const qp_config *config)
+{
+    requirement required = { checkpoint };
+    char name[128];
+    QP_TRY(visit_qwen3(config, require_tensor, &required));
 
     /* Weights of a deeper model would run, and give nonsense. */
     (void)snprintf(name, sizeof name, "model.layers.%" PRId64 ".input_layernorm.weight", config->num_hidden_layers);
     if (qp_checkpoint_find(checkpoint, name) != NULL)
         return qp_fail(QP_FORMAT, "%s holds %s, but its config.json says that there are %" PRId64 " layers",
                        checkpoint->dir, name, config->num_hidden_layers);
+    return QP_OK;
+}
+
+/* ---- In memory ---- */
+
+enum { ALIGNMENT = 512 };
+
+static qp_status add_tensor(void *context, const char *name, int rank, const int64_t *dims)
+{
+    qp_checkpoint *const checkpoint = context;
+    entry *const made = add_entry(checkpoint, name);
+    if (made == NULL) return no_memory(checkpoint);
+    made->tensor =
+        (qp_checkpoint_tensor){ .name = made->name, .dtype = "BF16", .rank = rank, .bytes = sizeof(qp_bf16) };
+    for (int i = 0; i < rank; i++) {
+        made->tensor.dims[i] = dims[i];
+        made->tensor.bytes *= dims[i];
+    }
+    return QP_OK;
+}
+
+/* Linux promises memory that it does not have and kills the process later, so the size is checked first. */
+static qp_status place_tensors(qp_checkpoint *checkpoint)
+{
+    const long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
+    const int64_t machine = pages > 0 && page > 0 ? (int64_t)pages * page : INT64_MAX;
+    int64_t bytes = 0;
+    for (int64_t i = 0; i < checkpoint->entry_count; i++) {
+        checkpoint->entries[i].begin = bytes;
+        bytes += (checkpoint->entries[i].tensor.bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+        checkpoint->entries[i].end = bytes;
+    }
+    if (bytes >= machine || posix_memalign(&checkpoint->memory, ALIGNMENT, (size_t)bytes) != 0)
+        return qp_fail(QP_NO_MEMORY, "the weights of %s need %.1f GB of memory, which this machine does not have",
+                       checkpoint->dir, (double)bytes / 1e9);
+    for (int64_t i = 0; i < checkpoint->entry_count; i++)
+        checkpoint->entries[i].tensor.data = (char *)checkpoint->memory + checkpoint->entries[i].begin;
+    return QP_OK;
+}
+
+qp_status qp_checkpoint_allocate(const char *origin, const qp_config *config, qp_checkpoint **checkpoint)
+{
+    *checkpoint = NULL;
+    qp_checkpoint *const made = calloc(1, sizeof *made);
+    if (made != NULL) made->dir = strdup(origin);
+    if (made == NULL || made->dir == NULL) {
+        qp_checkpoint_close(made);
+        return qp_fail(QP_NO_MEMORY, "not enough memory to make %s", origin);
+    }
+    qp_status status = visit_qwen3(config, add_tensor, made);
+    if (status == QP_OK) status = place_tensors(made);
+    if (status != QP_OK) {
+        qp_checkpoint_close(made);
+        return status;
+    }
+    qsort(made->entries, (size_t)made->entry_count, sizeof *made->entries, by_name);
+    *checkpoint = made;
     return QP_OK;
 }
 

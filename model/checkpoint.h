@@ -1,5 +1,5 @@
 /* Weights of a model folder in safetensors form: model.safetensors, or shards with model.safetensors.index.json.
- * The files are mapped, never copied; a tensor's data lie in the mapping.
+ * The files are mapped, never copied; a tensor's data lie in the mapping. Or weights that were made in memory.
  *
  * The parser is strict, because a file that lies about one offset may lie about another: the header must be a
  * JSON object of at most 100 MB inside the file, every dtype known, every size equal to shape times dtype, and the
@@ -34,6 +34,11 @@ typedef struct qp_checkpoint_tensor {
 /* Opens DIR/model.safetensors, or if there is none the shards that DIR/model.safetensors.index.json names.
  * On failure *checkpoint is NULL. */
 QP_MUST_USE qp_status qp_checkpoint_open(const char *dir, qp_checkpoint **checkpoint);
+
+/* Room in memory for every tensor of a dense Qwen3 of this config, each aligned to 512 bytes, for the caller to fill through
+ * qp_checkpoint_tensor.data; `origin` is what messages call it. QP_NO_MEMORY if the machine has not that much. */
+QP_MUST_USE qp_status qp_checkpoint_allocate(const char *origin, const qp_config *config, qp_checkpoint **checkpoint);
+
 void qp_checkpoint_close(qp_checkpoint *checkpoint); /* NULL is fine */
 
 /* The tensors, sorted by name. */

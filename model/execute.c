@@ -2,7 +2,10 @@
 
 #include <fnmatch.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+
+#include "trace.h"
 
 qp_status qp_selection_choose(qp_selection *selection, const char *choice)
 {
@@ -39,22 +42,23 @@ qp_status qp_selection_plant(qp_selection *selection, const char *fault)
     return selection->fault ? QP_OK : qp_fail(QP_USAGE, "there is no planted fault '%s'; see list", fault);
 }
 
-qp_status qp_selection_find(const qp_selection *selection, const qp_plan_node *node, qp_run *run, const char **name)
+qp_status qp_selection_find(const qp_selection *selection, const qp_plan_node *node, qp_implementation *implementation)
 {
-    const qp_fault *fault = selection->fault;
-    if (fault && selection->fault_operation == node->operation && fnmatch(fault->keys, node->name, 0) == 0) {
-        *run = fault->run;
-        *name = fault->name;
-        return QP_OK;
-    }
     const qp_implementation *found = qp_implementation_find(node->operation->name, selection->backend, NULL);
     for (int i = 0; i < selection->chosen_count; i++)
         if (!strcmp(selection->chosen[i]->operation, node->operation->name)) found = selection->chosen[i];
     if (!found)
         return qp_fail(QP_UNSUPPORTED, "the backend %s has no implementation of %s",
                        qp_backend_name(selection->backend), node->operation->name);
-    *run = found->run;
-    *name = found->name;
+    *implementation = *found;
+    const qp_fault *fault = selection->fault;
+    if (fault && selection->fault_operation == node->operation && fnmatch(fault->keys, node->name, 0) == 0)
+        *implementation = (qp_implementation){ .operation = found->operation,
+                                               .name = fault->name,
+                                               .backend = QP_CPU,
+                                               .gate = found->gate,
+                                               .run = fault->run,
+                                               .workspace = qp_no_workspace };
     return QP_OK;
 }
 
@@ -65,7 +69,7 @@ qp_call qp_node_call(const qp_plan *plan, const qp_plan_node *node, const qp_sto
     for (int i = 0; i < qp_operand_count(node->operation->in, QP_MAX_IN); i++) {
         const qp_plan_tensor *tensor = &plan->tensors[node->in[i]];
         if (tensor->kind == QP_TENSOR_WEIGHT)
-            call.in[i] = tensor->weight;
+            call.in[i] = qp_runtime_weight(store->runtime, tensor->weight);
         else
             call.in[i] = (const char *)qp_store_tensor(store, plan, node->in[i]) +
                          (size_t)node->in_skip[i] * qp_dtype_bytes(qp_store_dtype(store, tensor));
@@ -75,24 +79,82 @@ qp_call qp_node_call(const qp_plan *plan, const qp_plan_node *node, const qp_sto
     return call;
 }
 
-qp_status qp_node_run(const qp_plan_node *node, qp_run run, const qp_call *call)
+/* ---- A CPU implementation on operands that are elsewhere. ---- */
+
+static size_t operand_bytes(const qp_operand *operand, const qp_call *call)
+{
+    return (size_t)qp_operand_elements(operand, call) * qp_dtype_bytes(operand->dtype);
+}
+
+/* Copies every operand to the host, outputs too, since an implementation may leave some of theirs as they were. */
+static qp_status run_on_copies(const qp_operation *operation, qp_run run, qp_device *device, const qp_call *call)
+{
+    const int in = qp_operand_count(operation->in, QP_MAX_IN), out = qp_operand_count(operation->out, QP_MAX_OUT);
+    void *copies[QP_MAX_IN + QP_MAX_OUT] = { NULL };
+    qp_call host = *call;
+    qp_status status = QP_OK;
+    for (int i = 0; i < in + out && status == QP_OK; i++) {
+        const qp_operand *operand = i < in ? &operation->in[i] : &operation->out[i - in];
+        const size_t bytes = operand_bytes(operand, call);
+        copies[i] = malloc(bytes);
+        status = copies[i] ? qp_device_read(device, copies[i], i < in ? call->in[i] : call->out[i - in], bytes)
+                           : qp_fail(QP_NO_MEMORY, "no memory for a copy of %s", operand->name);
+        if (i < in)
+            host.in[i] = copies[i];
+        else
+            host.out[i - in] = copies[i];
+    }
+    if (status == QP_OK) status = run(&host);
+    for (int i = 0; i < out && status == QP_OK; i++)
+        status = qp_device_write(device, call->out[i], host.out[i], operand_bytes(&operation->out[i], call));
+    for (int i = 0; i < in + out; i++) free(copies[i]);
+    return status;
+}
+
+/* ---- Running. ---- */
+
+qp_status qp_node_run(const qp_plan *plan, const qp_plan_node *node, const qp_implementation *implementation,
+                      qp_device *device, const qp_call *call)
 {
     qp_status status = qp_operation_check(node->operation, call);
-    if (status == QP_OK) status = run(call);
+    if (status == QP_OK) {
+        if (qp_trace_is_on())
+            qp_trace_push(QP_TRACE_KERNEL, node->name, node->layer, plan->past,
+                          qp_operation_cost(node->operation, call).bytes);
+        status = implementation->backend == qp_device_backend(device)
+                     ? qp_device_run(device, implementation, call)
+                     : run_on_copies(node->operation, implementation->run, device, call);
+        if (qp_trace_is_on()) qp_trace_pop();
+    }
     return status == QP_OK ? QP_OK : qp_fail(status, "%s: %s", node->name, qp_last_error());
+}
+
+qp_status qp_oracle_run(const qp_plan_node *node, const qp_call *call)
+{
+    qp_status status = qp_operation_check(node->operation, call);
+    if (status == QP_OK) status = node->operation->oracle(call);
+    return status == QP_OK ? QP_OK : qp_fail(status, "%s: %s", node->name, qp_last_error());
+}
+
+static qp_status run_nodes(const qp_plan *plan, const qp_selection *selection, const qp_store *store,
+                           qp_progress progress, void *context)
+{
+    for (int n = 0; n < plan->node_count; n++) {
+        const qp_plan_node *node = &plan->nodes[n];
+        const qp_call call = qp_node_call(plan, node, store);
+        qp_implementation implementation;
+        if (progress) progress(context, n, plan->node_count, node->name);
+        QP_TRY(qp_selection_find(selection, node, &implementation));
+        QP_TRY(qp_node_run(plan, node, &implementation, store->runtime->device, &call));
+    }
+    return QP_OK;
 }
 
 qp_status qp_plan_run(const qp_plan *plan, const qp_selection *selection, const qp_store *store, qp_progress progress,
                       void *context)
 {
-    for (int n = 0; n < plan->node_count; n++) {
-        const qp_plan_node *node = &plan->nodes[n];
-        const qp_call call = qp_node_call(plan, node, store);
-        if (progress) progress(context, n, plan->node_count, node->name);
-        qp_run run = NULL;
-        const char *name = NULL;
-        QP_TRY(qp_selection_find(selection, node, &run, &name));
-        QP_TRY(qp_node_run(node, run, &call));
-    }
-    return QP_OK;
+    qp_trace_push(QP_TRACE_MODEL, plan->past == 0 ? "prefill" : "decode", -1, plan->past, 0);
+    const qp_status status = run_nodes(plan, selection, store, progress, context);
+    qp_trace_pop();
+    return status;
 }

@@ -24,20 +24,27 @@ typedef struct qp_selection {
 QP_MUST_USE qp_status qp_selection_choose(qp_selection *selection, const char *choice);
 /* Plants the fault of this name, which then runs in place of the implementation wherever its glob matches. QP_USAGE. */
 QP_MUST_USE qp_status qp_selection_plant(qp_selection *selection, const char *fault);
-/* What runs the node: `*name` is the implementation's name, or the fault's. QP_UNSUPPORTED if the backend has none. */
-QP_MUST_USE qp_status qp_selection_find(const qp_selection *selection, const qp_plan_node *node, qp_run *run,
-                                        const char **name);
+/* What runs the node: the implementation, or the planted fault in its place, which runs on the CPU and is held to the same
+ * gate. QP_UNSUPPORTED if the backend has none. */
+QP_MUST_USE qp_status qp_selection_find(const qp_selection *selection, const qp_plan_node *node,
+                                        qp_implementation *implementation);
 
 /* The call of a node with every operand in `store`. */
 qp_call qp_node_call(const qp_plan *plan, const qp_plan_node *node, const qp_store *store);
 
-/* Checks the call and runs it. The sentence of a failure names the node. */
-QP_MUST_USE qp_status qp_node_run(const qp_plan_node *node, qp_run run, const qp_call *call);
+/* Checks the call and runs it on the device where its operands are, within a trace range of the node's name. An
+ * implementation for the CPU gets copies of the operands if they are elsewhere. The sentence of a failure names the node. */
+QP_MUST_USE qp_status qp_node_run(const qp_plan *plan, const qp_plan_node *node,
+                                  const qp_implementation *implementation, qp_device *device, const qp_call *call);
+
+/* The same for the operation's oracle, on the host. */
+QP_MUST_USE qp_status qp_oracle_run(const qp_plan_node *node, const qp_call *call);
 
 /* Told before each node; may be NULL. */
 typedef void (*qp_progress)(void *context, int done, int total, const char *what);
 
-/* One pass over the whole plan in `store`, whose inputs are set; fills the cache's newest rows. */
+/* One pass over the whole plan in `store`, whose inputs are set; fills the cache's newest rows. On a CUDA device it returns
+ * when everything is enqueued. */
 QP_MUST_USE qp_status qp_plan_run(const qp_plan *plan, const qp_selection *selection, const qp_store *store,
                                   qp_progress progress, void *context);
 

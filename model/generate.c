@@ -1,7 +1,7 @@
 #include "generate.h"
 
 #include <inttypes.h>
-#include <string.h>
+#include <stdlib.h>
 
 #include "clock.h"
 
@@ -14,19 +14,25 @@ static bool is_end(const qp_config *config, int64_t id)
 
 /* What a pass gives for the position behind it. */
 typedef struct prediction {
-    const qp_bf16 *logits;
-    int64_t greedy; /* the plan's own next_token */
+    bool wants_logits;     /* otherwise the greedy token alone is fetched */
+    qp_bf16 *scratch;      /* room for the logits */
+    const qp_bf16 *logits; /* where they are */
+    int64_t greedy;        /* the plan's own next_token */
 } prediction;
 
 static qp_status pass(qp_plan *plan, const qp_selection *selection, qp_store *store, int64_t past, const int64_t *ids,
                       qp_progress progress, void *context, prediction *next)
 {
+    const void *token = NULL, *logits = NULL;
     QP_TRY(qp_plan_set_past(plan, past));
     QP_TRY(qp_store_prepare(store, plan));
-    qp_store_set_inputs(store, plan, ids);
+    QP_TRY(qp_store_set_inputs(store, plan, ids));
     QP_TRY(qp_plan_run(plan, selection, store, progress, context));
-    next->logits = qp_store_tensor(store, plan, plan->logits);
-    next->greedy = *(const int64_t *)qp_store_tensor(store, plan, plan->next_token);
+    if (next->wants_logits) QP_TRY(qp_store_view(store, plan, plan->logits, next->scratch, &logits));
+    next->logits = logits;
+    int64_t room = 0;
+    QP_TRY(qp_store_view(store, plan, plan->next_token, &room, &token));
+    next->greedy = *(const int64_t *)token;
     return QP_OK;
 }
 
@@ -40,10 +46,12 @@ static qp_status emit(const qp_generate_options *options, qp_decoder *decoder, i
     return QP_OK;
 }
 
-qp_status qp_generate(const qp_model *model, const qp_tokenizer *tokenizer, const qp_selection *selection,
+qp_status qp_generate(const qp_runtime *runtime, const qp_tokenizer *tokenizer, const qp_selection *selection,
                       const int64_t *ids, int64_t count, const qp_generate_options *options, qp_generated *generated)
 {
+    const qp_model *model = runtime->model;
     const qp_config *config = &model->config;
+    const bool greedy = options->sampling.temperature == 0.0;
     *generated = (qp_generated){ .prompt_tokens = count };
     if (count < 1) return qp_fail(QP_INVALID, "the prompt is empty");
     if (count >= config->max_position_embeddings)
@@ -57,10 +65,12 @@ qp_status qp_generate(const qp_model *model, const qp_tokenizer *tokenizer, cons
     qp_plan prompt = { 0 }, decode = { 0 };
     qp_sampler sampler = { 0 };
     qp_decoder *decoder = NULL;
-    prediction next = { 0 };
-    qp_status status = qp_decoder_open(tokenizer, !options->keep_special, &decoder);
+    prediction next = { .wants_logits = !greedy || options->on_logits,
+                        .scratch = malloc((size_t)config->vocab_size * sizeof(qp_bf16)) };
+    qp_status status = next.scratch ? QP_OK : qp_fail(QP_NO_MEMORY, "no memory for the logits");
+    if (status == QP_OK) status = qp_decoder_open(tokenizer, !options->keep_special, &decoder);
     if (status == QP_OK) status = qp_sampler_open(options->sampling, config->vocab_size, &sampler);
-    if (status == QP_OK) status = qp_store_open(model, capacity, QP_PRECISION_CONTRACT, &store);
+    if (status == QP_OK) status = qp_store_open(runtime, capacity, QP_PRECISION_CONTRACT, &store);
     if (status == QP_OK)
         status = qp_plan_open(
             model, (qp_plan_options){ .tokens = count, .capacity = capacity, .last_logits_only = true }, &prompt);
@@ -75,9 +85,8 @@ qp_status qp_generate(const qp_model *model, const qp_tokenizer *tokenizer, cons
     start = qp_seconds_now();
     while (status == QP_OK) {
         if (options->on_logits) options->on_logits(options->context, generated->new_tokens, next.logits);
-        const bool greedy = options->sampling.temperature == 0.0;
         const int64_t id = greedy ? next.greedy : qp_sampler_next(&sampler, next.logits);
-        if (is_end(config, id)) {
+        if (!options->ignore_end && is_end(config, id)) {
             generated->stop = QP_STOP_END_TOKEN;
             break;
         }
@@ -94,6 +103,7 @@ qp_status qp_generate(const qp_model *model, const qp_tokenizer *tokenizer, cons
         if (status == QP_OK && bytes > 0) (void)options->on_token(options->context, -1, text, bytes);
     }
 done:
+    free(next.scratch);
     qp_plan_close(&decode);
     qp_plan_close(&prompt);
     qp_store_close(&store);

@@ -18,6 +18,7 @@ typedef struct qp_generate_options {
     int64_t max_tokens; /* new tokens, at least 1; fewer if the model's positions end before */
     qp_sampling sampling;
     bool keep_special; /* give the text of special tokens, too */
+    bool ignore_end;   /* go on behind an end token */
     /* Called with the logits of each step (vocab_size of them) before its token is chosen; step 0 follows the prompt.
      * May be NULL. */
     void (*on_logits)(void *context, int64_t step, const qp_bf16 *logits);
@@ -36,9 +37,9 @@ typedef struct qp_generated {
 
 /* Generates from `count` ids. QP_INVALID: the prompt is empty, or longer than the model's positions leave room for.
  * *generated is filled as far as it went, also on failure. */
-QP_MUST_USE qp_status qp_generate(const qp_model *model, const qp_tokenizer *tokenizer, const qp_selection *selection,
-                                  const int64_t *ids, int64_t count, const qp_generate_options *options,
-                                  qp_generated *generated);
+QP_MUST_USE qp_status qp_generate(const qp_runtime *runtime, const qp_tokenizer *tokenizer,
+                                  const qp_selection *selection, const int64_t *ids, int64_t count,
+                                  const qp_generate_options *options, qp_generated *generated);
 
 #ifdef __cplusplus
 }

@@ -165,12 +165,12 @@ static int add_norm(builder *b, const char *name, int x, shape s)
     return y;
 }
 
-static int parts_of(const qp_cublas_choices *choices, int64_t m, int64_t n, int64_t k)
+static int64_t part_of(const qp_cublas_choices *choices, int64_t m, int64_t n, int64_t k)
 {
     for (int i = 0; choices && i < choices->split_count; i++)
         if (choices->splits[i].m == m && choices->splits[i].n == n && choices->splits[i].k == k)
-            return choices->splits[i].parts;
-    return 1;
+            return choices->splits[i].part;
+    return 0;
 }
 
 /* Without a golden to tell: the tensor core, but for one query and a number of keys that is not a multiple of 8 what
@@ -204,7 +204,7 @@ static void add_linear_node(builder *b, const char *name, int x, int64_t skip, i
     node->extent[QP_LINEAR_M] = m;
     node->extent[QP_LINEAR_N] = n;
     node->extent[QP_LINEAR_K] = k;
-    node->params.parts = parts_of(b->plan->options.choices, m, n, k);
+    node->params.part = part_of(b->plan->options.choices, m, n, k);
 }
 
 /* cache: the cache that takes the output, or -1. */

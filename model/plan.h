@@ -54,13 +54,13 @@ typedef struct qp_plan_node {
 /* What cuBLAS chose on the card of a golden, by shape. It decides the order of sums, so it comes with the golden. */
 typedef struct qp_split {
     int64_t m, n, k;
-    int parts; /* of K */
+    int64_t part; /* elements of K in a part; 0: not split */
 } qp_split;
 
 typedef struct qp_order {
     const qp_operation *product; /* scores or context */
     int64_t tokens, keys;
-    int lanes, run; /* 0, 0: the tensor core */
+    int lanes, run; /* qp_params */
 } qp_order;
 
 typedef struct qp_cublas_choices {

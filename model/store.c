@@ -3,18 +3,8 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
-/* Linux promises memory that it does not have and kills the process later, so the size is checked first. */
-static qp_status allocate(uint64_t bytes, const char *what, void **memory)
-{
-    const long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
-    const uint64_t machine = pages > 0 && page > 0 ? (uint64_t)pages * (uint64_t)page : UINT64_MAX;
-    *memory = bytes < machine ? malloc(bytes ? (size_t)bytes : 1) : NULL;
-    if (*memory) return QP_OK;
-    return qp_fail(QP_NO_MEMORY, "%s needs %.1f GB of memory, which this machine does not have; use a shorter sequence",
-                   what, (double)bytes / 1e9);
-}
+#include "../kernels/embedding/embedding.h"
 
 static uint64_t element_bytes(const qp_store *store, qp_dtype dtype)
 {
@@ -22,10 +12,13 @@ static uint64_t element_bytes(const qp_store *store, qp_dtype dtype)
     return qp_dtype_bytes(widened ? QP_F64 : dtype);
 }
 
-qp_status qp_store_open(const qp_model *model, int64_t capacity, qp_precision precision, qp_store *store)
+qp_status qp_store_open(const qp_runtime *runtime, int64_t capacity, qp_precision precision, qp_store *store)
 {
-    const qp_config *c = &model->config;
+    const qp_config *c = &runtime->model->config;
     memset(store, 0, sizeof *store);
+    if (precision == QP_PRECISION_ORACLE && qp_device_backend(runtime->device) != QP_CPU)
+        return qp_fail(QP_INVALID, "the oracle runs on the CPU alone");
+    store->runtime = runtime;
     store->precision = precision;
     store->capacity = capacity;
     store->row = c->num_key_value_heads * c->head_dim;
@@ -33,21 +26,24 @@ qp_status qp_store_open(const qp_model *model, int64_t capacity, qp_precision pr
     store->cache = calloc((size_t)store->layers * 2, sizeof *store->cache);
     qp_status status = store->cache ? QP_OK : qp_fail(QP_NO_MEMORY, "no memory for the list of caches");
     for (int i = 0; i < 2 * store->layers && status == QP_OK; i++)
-        status = allocate((uint64_t)capacity * (uint64_t)store->row * element_bytes(store, QP_BF16), "the KV cache",
-                          &store->cache[i]);
+        status = qp_device_allocate(runtime->device,
+                                    (uint64_t)capacity * (uint64_t)store->row * element_bytes(store, QP_BF16),
+                                    "the KV cache", &store->cache[i]);
     if (status != QP_OK) qp_store_close(store);
     return status;
 }
 
 void qp_store_close(qp_store *store)
 {
-    for (int i = 0; store->cache && i < 2 * store->layers; i++) free(store->cache[i]);
-    for (int i = 0; i < store->buffer_count; i++) free(store->buffers[i]);
+    qp_device *device = store->runtime ? store->runtime->device : NULL;
+    for (int i = 0; store->cache && i < 2 * store->layers; i++) qp_device_free(device, store->cache[i]);
+    for (int i = 0; i < store->buffer_count; i++) qp_device_free(device, store->buffers[i]);
+    qp_device_free(device, store->input_ids);
+    qp_device_free(device, store->position_ids);
     free(store->cache);
     free(store->buffers);
     free(store->buffer_bytes);
-    free(store->input_ids);
-    free(store->position_ids);
+    free(store->staged);
     memset(store, 0, sizeof *store);
 }
 
@@ -68,15 +64,26 @@ static qp_status extend_list(qp_store *store, int count)
     return QP_OK;
 }
 
+/* Replaces *memory by `bytes` of new memory. */
+static qp_status replace(const qp_store *store, void **memory, uint64_t bytes, const char *what)
+{
+    qp_device_free(store->runtime->device, *memory);
+    *memory = NULL;
+    return qp_device_allocate(store->runtime->device, bytes, what, memory);
+}
+
 static qp_status prepare_inputs(qp_store *store, int64_t tokens)
 {
+    const uint64_t bytes = (uint64_t)tokens * sizeof(int64_t);
     if (tokens <= store->input_room) return QP_OK;
-    free(store->input_ids);
-    free(store->position_ids);
-    store->input_ids = malloc((size_t)tokens * sizeof *store->input_ids);
-    store->position_ids = malloc((size_t)tokens * sizeof *store->position_ids);
-    store->input_room = store->input_ids && store->position_ids ? tokens : 0;
-    return store->input_room ? QP_OK : qp_fail(QP_NO_MEMORY, "no memory for %" PRId64 " token ids", tokens);
+    store->input_room = 0;
+    QP_TRY(replace(store, &store->input_ids, bytes, "the token ids"));
+    QP_TRY(replace(store, &store->position_ids, bytes, "the positions"));
+    free(store->staged);
+    store->staged = malloc((size_t)bytes);
+    if (!store->staged) return qp_fail(QP_NO_MEMORY, "no memory for %" PRId64 " token ids", tokens);
+    store->input_room = tokens;
+    return QP_OK;
 }
 
 qp_status qp_store_prepare(qp_store *store, const qp_plan *plan)
@@ -88,20 +95,21 @@ qp_status qp_store_prepare(qp_store *store, const qp_plan *plan)
         const bool oracle = store->precision == QP_PRECISION_ORACLE;
         const uint64_t bytes = oracle ? (uint64_t)size->elements * sizeof(double) : (uint64_t)size->bytes;
         if ((uint64_t)store->buffer_bytes[i] >= bytes) continue;
-        free(store->buffers[i]);
         store->buffer_bytes[i] = 0;
-        QP_TRY(allocate(bytes, "a pass of this length", &store->buffers[i]));
+        QP_TRY(replace(store, &store->buffers[i], bytes, "a pass of this length"));
         store->buffer_bytes[i] = (int64_t)bytes;
     }
     return QP_OK;
 }
 
-void qp_store_set_inputs(qp_store *store, const qp_plan *plan, const int64_t *ids)
+qp_status qp_store_set_inputs(qp_store *store, const qp_plan *plan, const int64_t *ids)
 {
-    for (int64_t t = 0; t < plan->options.tokens; t++) {
-        store->input_ids[t] = ids[t];
-        store->position_ids[t] = plan->past + t;
-    }
+    const int64_t tokens = plan->options.tokens;
+    const uint64_t bytes = (uint64_t)tokens * sizeof(int64_t);
+    QP_TRY(qp_embedding_check_ids(ids, tokens, plan->model->config.vocab_size));
+    for (int64_t t = 0; t < tokens; t++) store->staged[t] = plan->past + t;
+    QP_TRY(qp_device_write(store->runtime->device, store->position_ids, store->staged, bytes));
+    return qp_device_write(store->runtime->device, store->input_ids, ids, bytes);
 }
 
 qp_dtype qp_store_dtype(const qp_store *store, const qp_plan_tensor *tensor)
@@ -121,4 +129,20 @@ void *qp_store_tensor(const qp_store *store, const qp_plan *plan, int index)
         return (char *)store->cache[plan->tensors[tensor->cache].slot] + skip;
     }
     return tensor->buffer >= 0 ? store->buffers[tensor->buffer] : NULL;
+}
+
+uint64_t qp_store_bytes(const qp_store *store, const qp_plan *plan, int index)
+{
+    const qp_plan_tensor *tensor = &plan->tensors[index];
+    return (uint64_t)qp_plan_tensor_elements(tensor) * qp_dtype_bytes(qp_store_dtype(store, tensor));
+}
+
+qp_status qp_store_view(const qp_store *store, const qp_plan *plan, int index, void *scratch, const void **view)
+{
+    qp_device *device = store->runtime->device;
+    *view = qp_store_tensor(store, plan, index);
+    if (qp_device_backend(device) == QP_CPU) return QP_OK;
+    QP_TRY(qp_device_read(device, scratch, *view, qp_store_bytes(store, plan, index)));
+    *view = scratch;
+    return QP_OK;
 }

@@ -70,3 +70,16 @@ qp_environment qp_environment_read(void)
         (void)snprintf(environment.time, sizeof environment.time, "unknown");
     return environment;
 }
+
+qp_device_text qp_device_in_words(const qp_device_facts *facts)
+{
+    qp_device_text d;
+    if (facts->compute_capability == 0)
+        (void)snprintf(d.text, sizeof d.text, "%s", facts->name);
+    else
+        (void)snprintf(d.text, sizeof d.text, "%s, CUDA %d.%d, driver's %d.%d, cuBLAS %d.%d.%d", facts->name,
+                       facts->runtime_version / 1000, facts->runtime_version / 10 % 100, facts->driver_version / 1000,
+                       facts->driver_version / 10 % 100, facts->cublas_version / 10000,
+                       facts->cublas_version / 100 % 100, facts->cublas_version % 100);
+    return d;
+}

@@ -9,7 +9,7 @@
 #include "environment.h"
 #include "reports.h"
 
-static void put_environment(qp_json_writer *w)
+static void put_environment(qp_json_writer *w, const qp_device_facts *device)
 {
     const qp_environment environment = qp_environment_read();
     qp_json_open_object(w, "environment");
@@ -19,6 +19,14 @@ static void put_environment(qp_json_writer *w)
     qp_json_put_string(w, "os", environment.os);
     qp_json_put_string(w, "cpu", environment.cpu);
     qp_json_put_int64(w, "threads", environment.threads);
+    qp_json_put_string(w, "device", device->name);
+    if (device->compute_capability > 0) {
+        qp_json_put_int64(w, "compute_capability", device->compute_capability);
+        qp_json_put_int64(w, "multiprocessors", device->multiprocessors);
+        qp_json_put_int64(w, "cuda_driver", device->driver_version);
+        qp_json_put_int64(w, "cuda_runtime", device->runtime_version);
+        qp_json_put_int64(w, "cublas", device->cublas_version);
+    }
     qp_json_put_string(w, "time", environment.time);
     qp_json_close(w);
 }
@@ -135,7 +143,7 @@ static void put_report(qp_json_writer *w, const qp_report *report, const qp_gold
     const qp_report_summary *summary = &report->summary;
     qp_json_open_object(w, NULL);
     qp_json_put_string(w, "schema", "qwen3-parity-verify/1");
-    put_environment(w);
+    put_environment(w, &report->device);
     qp_json_put_string(w, "model", report->model);
     put_golden(w, report->golden, golden);
     qp_json_put_string(w, "backend", report->backend);

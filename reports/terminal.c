@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "environment.h"
 #include "reports.h"
 
 enum { MAX_LISTED = 20 }; /* rows that did not pass, and tensors not compared: the JSON has all of them */
@@ -312,7 +313,8 @@ static void print_header(const page *p, const qp_report *report, const qp_golden
     put_attribute(p, golden, "torch_version", "PyTorch ");
     put_attribute(p, golden, "transformers_version", "transformers ");
     put_attribute(p, golden, "attn_implementation", "attention ");
-    (void)fprintf(p->stream, "\nours    backend %s, plan %s", report->backend, report->plan);
+    (void)fprintf(p->stream, "\nours    %s, backend %s, plan %s", qp_device_in_words(&report->device).text,
+                  report->backend, report->plan);
     if (report->only) {
         (void)fputs(", only ", p->stream);
         put_text(p, report->only);

@@ -993,11 +993,14 @@ START_TEST(test_golden_of_the_model_with_something_lost_is_refused)
     ck_assert_int_eq(qp_model_open(MODEL, &model), QP_OK);
     ck_assert_msg(qp_golden_open(file_path, &golden) == QP_OK, "%s", qp_last_error());
     const qp_verify_options options = { .golden_path = file_path, .only = "one_token/*" };
+    qp_runtime runtime;
+    ck_assert_int_eq(qp_runtime_open(&model, QP_CPU, &runtime), QP_OK);
     qp_status status = qp_golden_require_model(golden, &model);
-    if (status == QP_OK) status = qp_verify(&model, golden, &options, &report);
+    if (status == QP_OK) status = qp_verify(&runtime, golden, &options, &report);
     ck_assert(status == QP_FORMAT || status == QP_UNSUPPORTED);
     ck_assert_msg(strstr(qp_last_error(), losses[_i].sentence) != NULL, "%s", qp_last_error());
     qp_golden_close(golden);
+    qp_runtime_close(&runtime);
     qp_model_close(&model);
 }
 END_TEST

@@ -208,13 +208,13 @@ START_TEST(test_chain_equals_a_chain_of_slow_blocks)
             }
             float want = 0.0f;
             for (int64_t k = 0; k < lengths[l]; k += 16) want = slow_block(want, a + k, b + k);
-            assert_same(want, qp_chain_fma(a, b, 1, lengths[l]), _i, round);
-            assert_same(want, qp_chain_fma(a, strided, STRIDE, lengths[l]), _i, round);
+            assert_same(want, qp_chain_fma(0.0f, a, b, 1, lengths[l]), _i, round);
+            assert_same(want, qp_chain_fma(0.0f, a, strided, STRIDE, lengths[l]), _i, round);
         }
 }
 END_TEST
 
-START_TEST(test_chain_of_nothing_is_plus_zero) { ck_assert_uint_eq(qp_f32_bits(qp_chain_fma(NULL, NULL, 1, 0)), 0); }
+START_TEST(test_chain_of_nothing_is_plus_zero) { ck_assert_uint_eq(qp_f32_bits(qp_chain_fma(0.0f, NULL, NULL, 1, 0)), 0); }
 END_TEST
 
 START_TEST(test_split_adds_the_chains_of_its_parts_in_f32)
@@ -227,10 +227,13 @@ START_TEST(test_split_adds_the_chains_of_its_parts_in_f32)
             a[k] = block_input(BLOCK_WIDE, &random_state);
             b[k] = block_input(BLOCK_WIDE, &random_state);
         }
-        const float first = qp_chain_fma(a, b, 1, 32), second = qp_chain_fma(a + 32, b + 32, 1, 32);
-        const float third = qp_chain_fma(a + 64, b + 64, 1, 32);
-        assert_same((first + second) + third, qp_split_chain_fma(a, b, K, 3), 0, round);
-        assert_same(qp_chain_fma(a, b, 1, K), qp_split_chain_fma(a, b, K, 1), 0, round);
+        const float first = qp_chain_fma(0.0f, a, b, 1, 32), second = qp_chain_fma(0.0f, a + 32, b + 32, 1, 32);
+        const float third = qp_chain_fma(0.0f, a + 64, b + 64, 1, 32);
+        assert_same((first + second) + third, qp_split_chain_fma(a, b, K, 32), 0, round);
+        assert_same(qp_chain_fma(0.0f, a, b, 1, K), qp_split_chain_fma(a, b, K, K), 0, round);
+        assert_same(qp_chain_fma(0.0f, a, b, 1, 64) + third, qp_split_chain_fma(a, b, K, 64), 0, round);
+        assert_same(qp_chain_fma(qp_chain_fma(0.0f, a, b, 1, 36), a + 36, b + 36, 1, 60),
+                    qp_ordered_fma(a, b, 1, K, 0, 36), 0, round);
     }
 }
 END_TEST
@@ -261,7 +264,7 @@ START_TEST(test_sums_take_every_element_once)
     for (size_t l = 0; l < sizeof lengths / sizeof *lengths; l++) {
         float sum = 0.0f;
         for (int64_t i = 0; i < lengths[l]; i++) sum += values[i] = (float)(i % 7);
-        ck_assert_float_eq(qp_softmax_sum(values, lengths[l]), sum);
+        ck_assert_float_eq(qp_softmax_sum(values, lengths[l], 0), sum);
         for (size_t r = 0; r < sizeof rows / sizeof *rows; r++) {
             ck_assert(qp_mean_is_known(lengths[l], rows[r]));
             const float factor = (float)rows[r] / (float)(rows[r] * lengths[l]);
@@ -298,22 +301,52 @@ START_TEST(test_mean_adds_accumulators_and_lanes_as_documented)
 }
 END_TEST
 
+START_TEST(test_softmax_sum_takes_every_element_once)
+{
+    static const int64_t lengths[] = { 2049, 9216, 9217, 9220, 12252, 12253, 12256, 16387 };
+    static float values[16387];
+    for (size_t l = 0; l < sizeof lengths / sizeof *lengths; l++) {
+        float sum = 0.0f;
+        for (int64_t i = 0; i < lengths[l]; i++) sum += values[i] = (float)(i % 7);
+        for (int64_t row = 0; row < 4; row++) ck_assert_float_eq(qp_softmax_sum(values, lengths[l], row), sum);
+    }
+}
+END_TEST
+
 START_TEST(test_softmax_sum_adds_as_documented)
 {
     static float values[3000];
     for (int i = 0; i < 3000; i++) values[i] = 1.0f;
     values[0] = 0x1p40f;
     values[32] = -0x1p40f; /* S1: the same lane, next to it */
-    ck_assert_float_eq(qp_softmax_sum(values, 64), 62.0f);
+    ck_assert_float_eq(qp_softmax_sum(values, 64, 0), 62.0f);
     values[32] = 1.0f;
     values[16] = -0x1p40f; /* S1: lane 16, whose own second element is lost, as is that of lane 0 */
-    ck_assert_float_eq(qp_softmax_sum(values, 64), 60.0f);
+    ck_assert_float_eq(qp_softmax_sum(values, 64, 0), 60.0f);
     values[16] = 1.0f;
     values[1024] = -0x1p40f; /* S2: the same thread, next to it */
-    ck_assert_float_eq(qp_softmax_sum(values, 3000), 2998.0f);
+    ck_assert_float_eq(qp_softmax_sum(values, 3000, 0), 2998.0f);
     values[1024] = 1.0f;
     values[512] = -0x1p40f; /* S2: warp 16, which warp 0 meets first: all else of both is lost, 3 elements a thread */
-    ck_assert_float_eq(qp_softmax_sum(values, 3000), 3000.0f - 2.0f * 32.0f * 3.0f);
+    ck_assert_float_eq(qp_softmax_sum(values, 3000, 0), 3000.0f - 2.0f * 32.0f * 3.0f);
+}
+END_TEST
+
+START_TEST(test_softmax_sum_of_long_rows_adds_as_documented)
+{
+    static float values[12257];
+    for (int i = 0; i < 12257; i++) values[i] = 1.0f;
+    values[0] = 0x1p40f;
+    values[1] = -0x1p40f; /* S3: the same vector */
+    ck_assert_float_eq(qp_softmax_sum(values, 9220, 0), 9218.0f);
+    values[1] = 1.0f;
+    values[8192] = -0x1p40f; /* S4: the first of the rest, after thread 0 lost the seven ones of its two vectors */
+    ck_assert_float_eq(qp_softmax_sum(values, 12256, 0), 12247.0f);
+    values[8192] = 1.0f;
+    values[1027] = -0x1p40f; /* S4, one element behind a boundary: thread 1 has the element 0 and the vector from 1027 on */
+    ck_assert_float_eq(qp_softmax_sum(values, 12257, 1), 12255.0f);
+    ck_assert_float_eq(qp_softmax_sum(values, 12257, 5), 12255.0f);
+    ck_assert_float_ne(qp_softmax_sum(values, 12257, 0), 12255.0f);
 }
 END_TEST
 
@@ -331,9 +364,9 @@ START_TEST(test_lanes_add_in_the_documented_order)
     ck_assert_float_eq(qp_lane_fma(a, one, 1, K, 8, 4), 43.0f);
     /* 16 lanes: run 8 is lane 8, and meets lane 0 in the first fold, with three ones of its own behind the pair: six lost. */
     ck_assert_float_eq(qp_lane_fma(a, one, 1, K, 16, 4), 40.0f);
-    ck_assert(qp_lane_order_is_known(0, 0) && qp_lane_order_is_known(32, 4) && qp_lane_order_is_known(8, 33));
-    ck_assert(!qp_lane_order_is_known(3, 4) && !qp_lane_order_is_known(64, 4) && !qp_lane_order_is_known(8, 0));
-    ck_assert(!qp_lane_order_is_known(0, 4) && !qp_lane_order_is_known(-8, 4));
+    ck_assert(qp_order_is_known(0, 0) && qp_order_is_known(32, 4) && qp_order_is_known(8, 33));
+    ck_assert(!qp_order_is_known(3, 4) && !qp_order_is_known(64, 4) && !qp_order_is_known(8, 0));
+    ck_assert(qp_order_is_known(0, 4) && !qp_order_is_known(0, -4) && !qp_order_is_known(-8, 4));
 }
 END_TEST
 
@@ -392,7 +425,9 @@ static Suite *numerics_suite(void)
     tcase_add_test(sums, test_sums_take_every_element_once);
     tcase_add_test(sums, test_mean_depends_on_the_rows_as_documented);
     tcase_add_test(sums, test_mean_adds_accumulators_and_lanes_as_documented);
+    tcase_add_test(sums, test_softmax_sum_takes_every_element_once);
     tcase_add_test(sums, test_softmax_sum_adds_as_documented);
+    tcase_add_test(sums, test_softmax_sum_of_long_rows_adds_as_documented);
     tcase_add_test(sums, test_lanes_add_in_the_documented_order);
     tcase_add_test(sums, test_mean_refuses_shapes_whose_order_is_unknown);
     suite_add_tcase(suite, sums);

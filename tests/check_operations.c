@@ -9,8 +9,8 @@
 #include "../harness/compare.h"
 #include "../kernels/numerics/bf16.h"
 #include "../kernels/operation.h"
+#include "check_inputs.h"
 #include "check_main.h"
-#include "check_random.h"
 
 enum { GUARD = 256 }; /* bytes of canary on either side of each operand */
 
@@ -39,20 +39,6 @@ static bool canaries_live(const buffer *b)
 
 static uint64_t random_state;
 
-static double uniform(void) { return check_uniform(&random_state); }
-
-static float value_of(qp_fill fill)
-{
-    static const float edges[] = { 0.0f, -0.0f, 1.0f, -1.0f, 0x1p-133f, -0x1p-127f, 0x1p12f, -0x1p12f, 0.5f, 3.0f };
-    const double normal = sqrt(-2.0 * log(1.0 - uniform())) * cos(6.283185307179586 * uniform());
-    switch (fill) {
-    case QP_FILL_NORMAL: return (float)normal;
-    case QP_FILL_WIDE: return (float)ldexp(2.0 * uniform() - 1.0, (int)(uniform() * 40.0) - 20);
-    case QP_FILL_EDGES: return edges[(size_t)(uniform() * 10.0)];
-    }
-    return 0.0f;
-}
-
 typedef struct run {
     qp_call call, oracle;
     int in, out;
@@ -65,15 +51,9 @@ static void fill_input(const qp_operand *operand, const qp_call *call, qp_fill f
     r->inputs[i] = guarded((size_t)n * qp_dtype_bytes(operand->dtype), 0);
     r->copies[i] = guarded(r->inputs[i].bytes, 0);
     r->wide[i] = guarded((size_t)n * sizeof(double), 0);
-    for (int64_t j = 0; j < n; j++) {
-        if (operand->dtype == QP_I64) /* ids and positions: small, whatever the vocabulary */
-            ((int64_t *)r->inputs[i].data)[j] =
-                j % (operand->rank == 1 && call->extent[1] < 100 ? call->extent[1] : 100);
-        else
-            ((qp_bf16 *)r->inputs[i].data)[j] = qp_bf16_from_f32(value_of(fill));
-        if (operand->dtype != QP_I64)
-            ((double *)r->wide[i].data)[j] = (double)qp_bf16_to_f32(((qp_bf16 *)r->inputs[i].data)[j]);
-    }
+    check_fill_operand(operand, call, fill, &random_state, r->inputs[i].data);
+    for (int64_t j = 0; j < n && operand->dtype != QP_I64; j++)
+        ((double *)r->wide[i].data)[j] = (double)qp_bf16_to_f32(((qp_bf16 *)r->inputs[i].data)[j]);
     memcpy(r->copies[i].data, r->inputs[i].data, r->inputs[i].bytes);
     r->call.in[i] = r->inputs[i].data;
     r->oracle.in[i] = operand->role == QP_WEIGHT || operand->dtype == QP_I64 ? r->inputs[i].data : r->wide[i].data;
@@ -266,8 +246,8 @@ START_TEST(test_rms_norm_rounds_before_the_weight)
     enum { ROWS = 64, DIM = 128 };
     static qp_bf16 x[ROWS * DIM], weight[DIM], y[ROWS * DIM];
     random_state = 5;
-    for (int i = 0; i < ROWS * DIM; i++) x[i] = qp_bf16_from_f32(value_of(QP_FILL_NORMAL));
-    for (int i = 0; i < DIM; i++) weight[i] = qp_bf16_from_f32(96.5f * (float)uniform());
+    for (int i = 0; i < ROWS * DIM; i++) x[i] = qp_bf16_from_f32(check_value(QP_FILL_NORMAL, &random_state));
+    for (int i = 0; i < DIM; i++) weight[i] = qp_bf16_from_f32(96.5f * (float)check_uniform(&random_state));
     const qp_call call = { .extent = { ROWS, DIM }, .in = { x, weight }, .out = { y }, .params = { .eps = 1e-6f } };
     ck_assert_int_eq(qp_implementation_find("rms_norm", QP_CPU, NULL)->run(&call), QP_OK);
     int before = 0, after = 0;

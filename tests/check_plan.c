@@ -6,18 +6,21 @@
 #include "check_main.h"
 
 static qp_model model;
+static qp_runtime runtime;
 static qp_tokenizer *tokenizer;
 static const char prompt[] = "The capital of Aistonia is Flubarg. What is the capital of Aistonia?";
 
 static void set_up(void)
 {
     ck_assert_msg(qp_model_open(QP_SOURCE_DIR "/golden/qwen3-tiny", &model) == QP_OK, "%s", qp_last_error());
+    ck_assert_int_eq(qp_runtime_open(&model, QP_CPU, &runtime), QP_OK);
     ck_assert_msg(qp_tokenizer_open(QP_SOURCE_DIR "/golden/qwen3-tiny", &tokenizer) == QP_OK, "%s", qp_last_error());
 }
 
 static void tear_down(void)
 {
     qp_tokenizer_close(tokenizer);
+    qp_runtime_close(&runtime);
     qp_model_close(&model);
 }
 
@@ -131,7 +134,7 @@ END_TEST
 
 START_TEST(test_choices_of_cublas_reach_the_shapes_they_name)
 {
-    qp_split splits[] = { { 1, 256, 768, 2 }, { 3, 512, 256, 4 } };
+    qp_split splits[] = { { 1, 256, 768, 384 }, { 3, 512, 256, 64 } };
     qp_order orders[] = { { qp_operation_find("scores"), 1, 33, 32, 4 },
                           { qp_operation_find("context"), 1, 34, 0, 0 } };
     const qp_cublas_choices choices = { splits, 2, orders, 2 };
@@ -147,7 +150,7 @@ START_TEST(test_choices_of_cublas_reach_the_shapes_they_name)
         for (int n = 0; n < plan.node_count; n++) {
             const qp_plan_node *node = &plan.nodes[n];
             if (!strcmp(node->operation->name, "linear"))
-                ck_assert_int_eq(node->params.parts, strstr(node->name, "down_proj") ? 2 : 1);
+                ck_assert_int_eq(node->params.part, strstr(node->name, "down_proj") ? 384 : 0);
             if (!strcmp(node->operation->name, "scores")) {
                 ck_assert_int_eq(node->params.lanes, wanted[i].scores_lanes);
                 ck_assert_int_eq(node->params.run, wanted[i].scores_run);
@@ -180,13 +183,13 @@ static int64_t next_token(const int64_t *ids, int64_t count, int64_t step)
     const qp_selection selection = { .backend = QP_CPU };
     qp_store store;
     int64_t next = -1;
-    ck_assert_int_eq(qp_store_open(&model, count, QP_PRECISION_CONTRACT, &store), QP_OK);
+    ck_assert_int_eq(qp_store_open(&runtime, count, QP_PRECISION_CONTRACT, &store), QP_OK);
     for (int64_t past = 0; past < count; past += step) {
         const int64_t tokens = count - past < step ? count - past : step;
         qp_plan plan = open_plan(tokens, count);
         ck_assert_int_eq(qp_plan_set_past(&plan, past), QP_OK);
         ck_assert_int_eq(qp_store_prepare(&store, &plan), QP_OK);
-        qp_store_set_inputs(&store, &plan, ids + past);
+        ck_assert_int_eq(qp_store_set_inputs(&store, &plan, ids + past), QP_OK);
         ck_assert_msg(qp_plan_run(&plan, &selection, &store, NULL, NULL) == QP_OK, "%s", qp_last_error());
         next = *(int64_t *)qp_store_tensor(&store, &plan, plan.next_token);
         qp_plan_close(&plan);
@@ -231,7 +234,7 @@ static qp_status generate(const char *text, int64_t max_tokens, qp_sampling samp
         .max_tokens = max_tokens, .sampling = sampling, .on_token = collect, .context = c
     };
     ck_assert_int_eq(qp_tokenizer_encode(tokenizer, text, (int64_t)strlen(text), &ids, &count), QP_OK);
-    const qp_status status = qp_generate(&model, tokenizer, &selection, ids, count, &options, generated);
+    const qp_status status = qp_generate(&runtime, tokenizer, &selection, ids, count, &options, generated);
     free(ids);
     return status;
 }

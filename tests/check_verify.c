@@ -11,6 +11,7 @@
 #define GOLDEN QP_SOURCE_DIR "/golden/qwen3-tiny.h5"
 
 static qp_model model;
+static qp_runtime runtime;
 static qp_golden *golden;
 static qp_report report; /* of the whole golden, made once */
 
@@ -19,18 +20,20 @@ static qp_status verify(qp_selection selection, const char *only, qp_report *res
     const qp_verify_options options = {
         .model_path = MODEL, .golden_path = GOLDEN, .selection = selection, .only = only
     };
-    return qp_verify(&model, golden, &options, result);
+    return qp_verify(&runtime, golden, &options, result);
 }
 
 static void open_files(void)
 {
     ck_assert_msg(qp_model_open(MODEL, &model) == QP_OK, "%s", qp_last_error());
+    ck_assert_msg(qp_runtime_open(&model, QP_CPU, &runtime) == QP_OK, "%s", qp_last_error());
     ck_assert_msg(qp_golden_open(GOLDEN, &golden) == QP_OK, "%s", qp_last_error());
 }
 
 static void close_files(void)
 {
     qp_golden_close(golden);
+    qp_runtime_close(&runtime);
     qp_model_close(&model);
 }
 

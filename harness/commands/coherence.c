@@ -21,7 +21,7 @@ static void print_result(const qp_coherence_prompt *prompt, const qp_coherence_r
     if (!result->text_is_right) printf("      expected: %s\n", prompt->answer);
 }
 
-static qp_status run_all(const qp_model *model, const qp_tokenizer *tokenizer, const qp_selection *selection,
+static qp_status run_all(const qp_runtime *runtime, const qp_tokenizer *tokenizer, const qp_selection *selection,
                          const qp_coherence_prompts *prompts, int *exit_code)
 {
     const int count = qp_coherence_count(prompts);
@@ -30,7 +30,7 @@ static qp_status run_all(const qp_model *model, const qp_tokenizer *tokenizer, c
         const qp_coherence_prompt *prompt = qp_coherence_at(prompts, i);
         qp_coherence_result result;
         qp_progress_line(NULL, i, count, prompt->name);
-        const qp_status status = qp_coherence_run(model, tokenizer, selection, prompt, &result);
+        const qp_status status = qp_coherence_run(runtime, tokenizer, selection, prompt, &result);
         qp_progress_line(NULL, count, count, "");
         QP_TRY(status);
         print_result(prompt, &result, qp_wants_color(stdout));
@@ -44,21 +44,18 @@ static qp_status run_all(const qp_model *model, const qp_tokenizer *tokenizer, c
 
 static qp_status run(int *exit_code)
 {
-    char embedded_model[PATH_MAX], embedded_prompts[PATH_MAX];
-    qp_selection selection;
-    qp_model model = { 0 };
+    char embedded_prompts[PATH_MAX];
+    qp_run_context context;
     qp_tokenizer *tokenizer = NULL;
     qp_coherence_prompts *prompts = NULL;
-    QP_TRY(qp_run_options_select(&run_options, &selection));
-    QP_TRY(qp_default_path(&run_options.model, "qwen3-tiny", embedded_model));
-    QP_TRY(qp_default_path(&prompts_path, "coherence.json", embedded_prompts));
-    qp_status status = qp_coherence_open(prompts_path, &prompts);
-    if (status == QP_OK) status = qp_model_open(run_options.model, &model);
-    if (status == QP_OK) status = qp_tokenizer_open(run_options.model, &tokenizer);
-    if (status == QP_OK) status = run_all(&model, tokenizer, &selection, prompts, exit_code);
+    qp_status status = qp_run_open(&run_options, &context);
+    if (status == QP_OK) status = qp_default_path(&prompts_path, "coherence.json", embedded_prompts);
+    if (status == QP_OK) status = qp_coherence_open(prompts_path, &prompts);
+    if (status == QP_OK) status = qp_tokenizer_open(context.model_path, &tokenizer);
+    if (status == QP_OK) status = run_all(&context.runtime, tokenizer, &context.selection, prompts, exit_code);
     qp_tokenizer_close(tokenizer);
-    qp_model_close(&model);
     qp_coherence_close(prompts);
+    qp_run_close(&context);
     return status;
 }
 

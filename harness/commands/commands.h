@@ -5,6 +5,7 @@
 #include <limits.h>
 
 #include "../../model/execute.h"
+#include "../../model/runtime.h"
 #include "options.h"
 
 /* Exit codes of the program (README.md). */
@@ -48,9 +49,19 @@ typedef struct qp_run_options {
       &(o).fault }
 /* clang-format on */
 
-/* Turns the options into a selection. QP_USAGE for an unknown word, QP_DEVICE for a backend that this build or machine
- * has not, QP_UNSUPPORTED for a plan that does not exist yet. */
-QP_MUST_USE qp_status qp_run_options_select(const qp_run_options *options, qp_selection *selection);
+/* What the options stand for, opened: which implementations, of which model, on which device. */
+typedef struct qp_run_context {
+    const char *model_path;
+    char embedded_model[PATH_MAX]; /* where model_path is kept if no model was named */
+    qp_selection selection;
+    qp_model model;
+    qp_runtime runtime;
+} qp_run_context;
+
+/* QP_USAGE for an unknown word, QP_DEVICE for a backend that this build or machine has not, QP_UNSUPPORTED for a plan
+ * that does not exist yet, and what qp_model_open gives. qp_run_close accepts what a failure left. */
+QP_MUST_USE qp_status qp_run_open(const qp_run_options *options, qp_run_context *context);
+void qp_run_close(qp_run_context *context);
 
 /* If *path is NULL, makes it the embedded model, golden or prompts of this name, kept in `storage`: beside the program
  * as installed (../share/qwen3-parity), or in the source tree that it was built from. QP_IO if neither is there. */

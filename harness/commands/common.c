@@ -6,18 +6,16 @@
 #include "../../model/clock.h"
 #include "commands.h"
 
-qp_status qp_run_options_select(const qp_run_options *options, qp_selection *selection)
+static qp_status select_implementations(const qp_run_options *options, qp_selection *selection)
 {
-    memset(selection, 0, sizeof *selection);
-    if (!strcmp(options->backend, "cuda"))
-        return qp_fail(QP_DEVICE, "this build has no CUDA backend; use --backend cpu");
-    if (strcmp(options->backend, "cpu") != 0)
+    const bool cuda = !strcmp(options->backend, "cuda");
+    if (!cuda && strcmp(options->backend, "cpu") != 0)
         return qp_fail(QP_USAGE, "there is no backend '%s'; there are cpu and cuda", options->backend);
     if (!strcmp(options->plan, "fused"))
-        return qp_fail(QP_UNSUPPORTED, "the backend cpu has no fused plan; use --plan reference");
+        return qp_fail(QP_UNSUPPORTED, "there is no fused plan yet; use --plan reference");
     if (strcmp(options->plan, "reference") != 0)
         return qp_fail(QP_USAGE, "there is no plan '%s'; there are reference and fused", options->plan);
-    selection->backend = QP_CPU;
+    selection->backend = cuda ? QP_CUDA : QP_CPU;
     for (int i = 0; i < options->impl.count; i++) QP_TRY(qp_selection_choose(selection, options->impl.items[i]));
     return options->fault ? qp_selection_plant(selection, options->fault) : QP_OK;
 }
@@ -49,6 +47,25 @@ qp_status qp_default_path(const char **path, const char *name, char storage[PATH
     QP_TRY(data_path(name, storage, PATH_MAX));
     *path = storage;
     return QP_OK;
+}
+
+qp_status qp_run_open(const qp_run_options *options, qp_run_context *context)
+{
+    memset(context, 0, sizeof *context);
+    QP_TRY(select_implementations(options, &context->selection));
+    context->model_path = options->model;
+    QP_TRY(qp_default_path(&context->model_path, "qwen3-tiny", context->embedded_model));
+    QP_TRY(qp_model_open(context->model_path, &context->model));
+    qp_progress_line(NULL, 0, 1, "placing the weights");
+    const qp_status status = qp_runtime_open(&context->model, context->selection.backend, &context->runtime);
+    qp_progress_line(NULL, 1, 1, "");
+    return status;
+}
+
+void qp_run_close(qp_run_context *context)
+{
+    qp_runtime_close(&context->runtime);
+    qp_model_close(&context->model);
 }
 
 void qp_progress_line(void *context, int done, int total, const char *what)

@@ -11,7 +11,7 @@ enum { NOT_GIVEN = INT32_MIN };
 
 static int64_t max_tokens = 128, top_k = NOT_GIVEN, seed = 0;
 static double temperature = NOT_GIVEN, top_p = NOT_GIVEN;
-static bool chat, no_thinking, sample, show_special, show_time;
+static bool chat, no_thinking, sample, show_special, show_ids, ignore_end, show_time;
 
 static const qp_option options[] = {
     { "prompt", "TEXT", "the text to continue", QP_OPTION_TEXT, &prompt },
@@ -27,6 +27,8 @@ static const qp_option options[] = {
     { "top-p", "P", "sample among the most likely tokens of total probability P", QP_OPTION_NUMBER, &top_p },
     { "seed", "N", "seed of the sampling (default: 0)", QP_OPTION_INTEGER, &seed },
     { "special", NULL, "print special tokens, too", QP_OPTION_FLAG, &show_special },
+    { "ids", NULL, "print the tokens' ids instead of the text", QP_OPTION_FLAG, &show_ids },
+    { "ignore-end", NULL, "go on behind an end token, up to --max-tokens", QP_OPTION_FLAG, &ignore_end },
     { "time", NULL, "print tokens and seconds on stderr", QP_OPTION_FLAG, &show_time },
     { .name = NULL },
 };
@@ -41,6 +43,21 @@ static bool print_text(void *context, int64_t id, const char *text, int64_t byte
         fflush(stdout);
     }
     return !ferror(stdout); /* nobody reads any more */
+}
+
+static bool print_id(void *context, int64_t id, const char *text, int64_t bytes)
+{
+    static bool any;
+    (void)context;
+    (void)text;
+    (void)bytes;
+    if (id >= 0) {
+        qp_progress_line(NULL, 1, 1, "");
+        printf("%s%lld", any ? " " : "", (long long)id);
+        fflush(stdout);
+        any = true;
+    }
+    return !ferror(stdout);
 }
 
 /* The prompt as it is fed to the model; the caller frees it. */
@@ -76,9 +93,7 @@ static void print_time(const qp_generated *g)
 
 static qp_status run(int *exit_code)
 {
-    char embedded[PATH_MAX];
-    qp_selection selection;
-    qp_model model = { 0 };
+    qp_run_context context;
     qp_tokenizer *tokenizer = NULL;
     char *text = NULL;
     int64_t *ids = NULL, count = 0;
@@ -90,19 +105,19 @@ static qp_status run(int *exit_code)
     if ((temperature != NOT_GIVEN && temperature < 0.0) || (top_k != NOT_GIVEN && top_k < 0) ||
         (top_p != NOT_GIVEN && !(top_p > 0.0 && top_p <= 1.0)))
         return qp_fail(QP_USAGE, "--temperature and --top-k must be at least 0, --top-p above 0 and at most 1");
-    QP_TRY(qp_run_options_select(&run_options, &selection));
-    QP_TRY(qp_default_path(&run_options.model, "qwen3-tiny", embedded));
-    qp_status status = qp_model_open(run_options.model, &model);
-    if (status == QP_OK) status = qp_tokenizer_open(run_options.model, &tokenizer);
+    qp_status status = qp_run_open(&run_options, &context);
+    if (status == QP_OK) status = qp_tokenizer_open(context.model_path, &tokenizer);
     if (status == QP_OK) status = prompt_text(&text);
     if (status == QP_OK) status = qp_tokenizer_encode(tokenizer, text, (int64_t)strlen(text), &ids, &count);
     if (status == QP_OK) {
         const qp_generate_options generate_options = { .max_tokens = max_tokens,
-                                                       .sampling = sampling_of(&model.config),
+                                                       .sampling = sampling_of(&context.model.config),
                                                        .keep_special = show_special,
-                                                       .on_token = print_text,
+                                                       .ignore_end = ignore_end,
+                                                       .on_token = show_ids ? print_id : print_text,
                                                        .on_progress = qp_progress_line };
-        status = qp_generate(&model, tokenizer, &selection, ids, count, &generate_options, &generated);
+        status =
+            qp_generate(&context.runtime, tokenizer, &context.selection, ids, count, &generate_options, &generated);
     }
     qp_progress_line(NULL, 1, 1, "");
     if (generated.new_tokens > 0) putchar('\n');
@@ -111,7 +126,7 @@ static qp_status run(int *exit_code)
     free(ids);
     free(text);
     qp_tokenizer_close(tokenizer);
-    qp_model_close(&model);
+    qp_run_close(&context);
     return status;
 }
 

@@ -1,5 +1,6 @@
 #include <string.h>
 
+#include "../../model/device.h"
 #include "../../model/model.h"
 #include "../../reports/environment.h"
 #include "../golden.h"
@@ -13,6 +14,21 @@ static const qp_option options[] = {
       &golden_path },
     { .name = NULL },
 };
+
+static void print_backends(void)
+{
+    qp_device *device = NULL;
+    printf("backends   cpu\n");
+    if (qp_device_open(QP_CUDA, &device) != QP_OK) {
+        printf("           no cuda: %s\n", qp_last_error());
+        return;
+    }
+    const qp_device_facts facts = qp_device_describe(device);
+    printf("           cuda: %s; compute capability %d.%d, %d multiprocessors, %.1f GB\n",
+           qp_device_in_words(&facts).text, facts.compute_capability / 10, facts.compute_capability % 10,
+           facts.multiprocessors, (double)facts.memory_bytes / 1e9);
+    qp_device_close(device);
+}
 
 static void print_model(const char *path, const qp_model *model)
 {
@@ -72,7 +88,7 @@ static qp_status run(int *exit_code)
         const qp_environment environment = qp_environment_read();
         printf("program    qwen3-parity %s, %s\n", environment.program_version, environment.compiler);
         printf("machine    %s, %s\n", environment.cpu, environment.os);
-        printf("backends   cpu\n");
+        print_backends();
         if (model_path) print_model(model_path, &model);
         if (golden) print_golden(golden_path, golden);
     }

@@ -18,11 +18,11 @@ static const qp_option options[] = {
     { .name = NULL },
 };
 
-static qp_status verify(const qp_model *model, const qp_golden *golden, const qp_verify_options *verify_options,
+static qp_status verify(const qp_runtime *runtime, const qp_golden *golden, const qp_verify_options *verify_options,
                         int *exit_code)
 {
     qp_report report;
-    const qp_status verified = qp_verify(model, golden, verify_options, &report);
+    const qp_status verified = qp_verify(runtime, golden, verify_options, &report);
     qp_progress_line(NULL, 1, 1, "");
     QP_TRY(verified);
     qp_report_print(&report, golden, (qp_terminal_style){ qp_wants_color(stdout), every_row }, stdout);
@@ -36,25 +36,27 @@ static qp_status verify(const qp_model *model, const qp_golden *golden, const qp
 
 static qp_status run(int *exit_code)
 {
-    char embedded_model[PATH_MAX], embedded_golden[PATH_MAX];
-    qp_verify_options verify_options = {
-        .model_path = run_options.model, .golden_path = golden_path, .only = only, .progress = qp_progress_line
-    };
-    qp_model model = { 0 };
+    char embedded_golden[PATH_MAX];
+    qp_run_context context;
     qp_golden *golden = NULL;
-    QP_TRY(qp_run_options_select(&run_options, &verify_options.selection));
     if (!run_options.model != !golden_path)
         return qp_fail(QP_USAGE, "--model and --golden belong together: a golden is of one model");
-    QP_TRY(qp_default_path(&verify_options.model_path, "qwen3-tiny", embedded_model));
-    QP_TRY(qp_default_path(&verify_options.golden_path, "qwen3-tiny.h5", embedded_golden));
-    qp_status status = qp_model_open(verify_options.model_path, &model);
-    if (status == QP_OK) status = qp_golden_open(verify_options.golden_path, &golden);
+    QP_TRY(qp_default_path(&golden_path, "qwen3-tiny.h5", embedded_golden));
+    qp_status status = qp_run_open(&run_options, &context);
+    if (status == QP_OK) status = qp_golden_open(golden_path, &golden);
     qp_progress_line(NULL, 0, 1, "hashing the weights");
-    if (status == QP_OK) status = qp_golden_require_model(golden, &model);
+    if (status == QP_OK) status = qp_golden_require_model(golden, &context.model);
     qp_progress_line(NULL, 1, 1, "");
-    if (status == QP_OK) status = verify(&model, golden, &verify_options, exit_code);
+    if (status == QP_OK) {
+        const qp_verify_options verify_options = { .model_path = context.model_path,
+                                                   .golden_path = golden_path,
+                                                   .selection = context.selection,
+                                                   .only = only,
+                                                   .progress = qp_progress_line };
+        status = verify(&context.runtime, golden, &verify_options, exit_code);
+    }
     qp_golden_close(golden);
-    qp_model_close(&model);
+    qp_run_close(&context);
     return status;
 }
 

@@ -9,15 +9,13 @@ qp_linear_args qp_linear_bind(const qp_call *call)
         .m = call->extent[QP_LINEAR_M],
         .n = call->extent[QP_LINEAR_N],
         .k = call->extent[QP_LINEAR_K],
-        .parts = call->params.parts > 0 ? call->params.parts : 1,
+        .part = call->params.part > 0 ? call->params.part : call->extent[QP_LINEAR_K],
     };
 }
 
 static const char *precondition(const qp_call *call)
 {
-    const qp_linear_args a = qp_linear_bind(call);
-    return a.parts > 1 && a.k % (16 * (int64_t)a.parts) ? "K is not a multiple of 16 times the parts of the split"
-                                                        : NULL;
+    return call->params.part % 16 ? "a part of a split K is not a multiple of 16" : NULL;
 }
 
 static uint64_t flops(const qp_call *call)
@@ -30,7 +28,8 @@ static uint64_t flops(const qp_call *call)
 static const qp_case cases[] = {
     { .name = "q_proj_decode", .extent = { 1, 2048, 1024 } },
     { .name = "k_proj_prefill_7", .extent = { 7, 1024, 1024 } },
-    { .name = "down_proj_split", .extent = { 1, 1024, 3072 }, .params = { .parts = 2 } },
+    { .name = "down_proj_split", .extent = { 1, 1024, 3072 }, .params = { .part = 1536 } },
+    { .name = "unequal_parts", .extent = { 3, 40, 1000 }, .params = { .part = 384 } },
     { .name = "odd", .extent = { 5, 33, 1000 }, .fill = QP_FILL_WIDE },
     { .name = "k_15", .extent = { 3, 7, 15 } },
     { .name = "k_17_edges", .extent = { 3, 7, 17 }, .fill = QP_FILL_EDGES },

@@ -142,9 +142,8 @@ static float fast_block(float accumulator, const qp_bf16 *a, const qp_bf16 *b)
     return (float)kept * qp_f32_from_bits((uint32_t)(largest - KEPT_BITS + 127) << 23);
 }
 
-float qp_chain_fma(const qp_bf16 *a, const qp_bf16 *b, int64_t b_stride, int64_t k)
+float qp_chain_fma(float accumulator, const qp_bf16 *a, const qp_bf16 *b, int64_t b_stride, int64_t k)
 {
-    float accumulator = 0.0f;
     int64_t i = 0;
     if (b_stride == 1)
         for (; i + QP_BLOCK_K <= k; i += QP_BLOCK_K) accumulator = fast_block(accumulator, a + i, b + i);
@@ -160,10 +159,10 @@ float qp_chain_fma(const qp_bf16 *a, const qp_bf16 *b, int64_t b_stride, int64_t
     return accumulator;
 }
 
-float qp_split_chain_fma(const qp_bf16 *a, const qp_bf16 *b, int64_t k, int parts)
+float qp_split_chain_fma(const qp_bf16 *a, const qp_bf16 *b, int64_t k, int64_t part)
 {
-    const int64_t run = k / parts;
-    float sum = qp_chain_fma(a, b, 1, run);
-    for (int64_t start = run; start < run * parts; start += run) sum += qp_chain_fma(a + start, b + start, 1, run);
+    float sum = qp_chain_fma(0.0f, a, b, 1, part < k ? part : k);
+    for (int64_t start = part; start < k; start += part)
+        sum += qp_chain_fma(0.0f, a + start, b + start, 1, k - start < part ? k - start : part);
     return sum;
 }

@@ -32,13 +32,13 @@ enum { QP_BLOCK_K = 16 };
 /* One block step, written straight from B1 to B5: any values, slow. */
 float qp_block_fma(float accumulator, const qp_bf16 a[QP_BLOCK_K], const qp_bf16 b[QP_BLOCK_K]);
 
-/* The chain over K elements: sum of a[k] * b[k * b_stride]. Bit for bit the chain of qp_block_fma.
- * K = 0 gives +0. */
-float qp_chain_fma(const qp_bf16 *a, const qp_bf16 *b, int64_t b_stride, int64_t k);
+/* The chain over K elements, from `accumulator` on: sum of a[k] * b[k * b_stride]. Bit for bit the chain of qp_block_fma.
+ * K = 0 gives the accumulator. */
+float qp_chain_fma(float accumulator, const qp_bf16 *a, const qp_bf16 *b, int64_t b_stride, int64_t k);
 
-/* A split K: `parts` equal runs of K, each a chain of its own, added in f32 from the first to the last.
- * K must be a multiple of 16 * parts unless parts is 1. */
-float qp_split_chain_fma(const qp_bf16 *a, const qp_bf16 *b, int64_t k, int parts);
+/* A split K: each part of `part` elements, the last perhaps shorter, is a chain of its own from +0, and the parts are
+ * added in f32 from the first to the last. */
+float qp_split_chain_fma(const qp_bf16 *a, const qp_bf16 *b, int64_t k, int64_t part);
 
 #ifdef __cplusplus
 }

@@ -2,6 +2,7 @@
 
 #include <math.h>
 
+#include "block_fma.h"
 #include "strict_fp.h"
 
 float qp_lane_fma(const qp_bf16 *a, const qp_bf16 *b, int64_t b_stride, int64_t k, int lanes, int run)
@@ -16,8 +17,16 @@ float qp_lane_fma(const qp_bf16 *a, const qp_bf16 *b, int64_t b_stride, int64_t 
     return sum[0];
 }
 
-bool qp_lane_order_is_known(int lanes, int run)
+float qp_ordered_fma(const qp_bf16 *a, const qp_bf16 *b, int64_t b_stride, int64_t k, int lanes, int run)
 {
-    if (lanes == 0) return run == 0;
+    if (lanes) return qp_lane_fma(a, b, b_stride, k, lanes, run);
+    const int64_t first = run < k ? run : k;
+    const float accumulator = qp_chain_fma(0.0f, a, b, b_stride, first);
+    return qp_chain_fma(accumulator, a + first, b + first * b_stride, b_stride, k - first);
+}
+
+bool qp_order_is_known(int lanes, int run)
+{
+    if (lanes == 0) return run >= 0;
     return lanes > 0 && lanes <= QP_MAX_LANES && (lanes & (lanes - 1)) == 0 && run > 0;
 }

@@ -26,8 +26,13 @@ enum { QP_MAX_LANES = 32 };
 /* Sum of a[k] * b[k * b_stride]. `lanes` is a power of two of at most QP_MAX_LANES, `run` at least 1. */
 float qp_lane_fma(const qp_bf16 *a, const qp_bf16 *b, int64_t b_stride, int64_t k, int lanes, int run);
 
-/* Whether (lanes, run) is an order that qp_lane_fma knows, or (0, 0). */
-bool qp_lane_order_is_known(int lanes, int run);
+/* The same in any order that an attention product can have. Without lanes it is the tensor core's chain of blocks of 16
+ * (block_fma.h); a `run` above 0 then means that the first `run` elements fill blocks of their own, the last of which is
+ * padded with zeros, before the rest begins: CUTLASS's kernels load what K leaves over a whole number of tiles first. */
+float qp_ordered_fma(const qp_bf16 *a, const qp_bf16 *b, int64_t b_stride, int64_t k, int lanes, int run);
+
+/* Whether qp_ordered_fma knows the order (lanes, run). */
+bool qp_order_is_known(int lanes, int run);
 
 #ifdef __cplusplus
 }

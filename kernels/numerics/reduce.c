@@ -2,7 +2,7 @@
 
 #include "strict_fp.h"
 
-enum { MAX_LANES = 1024, WARP = 32, REDUCE_THREADS = 512, VECTOR = 4, VECTOR_MIN = 128 };
+enum { WARP = 32, REDUCE_THREADS = 512, VECTOR = 4, VECTOR_MIN = 128 };
 
 static int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
 
@@ -43,12 +43,16 @@ bool qp_mean_is_known(int64_t n, int64_t rows)
     return values_per_thread < split_from;
 }
 
+int64_t qp_mean_lanes(int64_t n, int64_t rows) { return mean_block(n, rows).x; }
+
+float qp_mean_factor(int64_t n, int64_t rows) { return (float)rows / (float)(rows * n); }
+
 float qp_mean(const float *values, int64_t n, int64_t rows)
 {
-    const int64_t lanes = mean_block(n, rows).x;
+    const int64_t lanes = qp_mean_lanes(n, rows);
     const bool vectors = n >= VECTOR_MIN;
     const int64_t element_stride = vectors ? 1 : lanes, lane_stride = vectors ? VECTOR : 1;
-    float sum[MAX_LANES];
+    float sum[REDUCE_THREADS];
     for (int64_t l = 0; l < lanes; l++) {
         float a[VECTOR] = { 0, 0, 0, 0 };
         for (int64_t start = l * lane_stride; start < n; start += VECTOR * lanes) /* M1, M2 */
@@ -56,24 +60,39 @@ float qp_mean(const float *values, int64_t n, int64_t rows)
                 a[i] += values[start + i * element_stride];
         sum[l] = ((a[0] + a[1]) + a[2]) + a[3]; /* M3 */
     }
-    const float factor = (float)rows / (float)(rows * n);
-    return fold(sum, lanes) * factor; /* M4, M5 */
+    return fold(sum, lanes) * qp_mean_factor(n, rows); /* M4, M5 */
 }
 
-float qp_softmax_sum(const float *values, int64_t n)
+/* S1 */
+static float warp_sum(const float *values, int64_t n)
 {
-    const bool warp_per_row = n <= 2048;
-    int64_t lanes = warp_per_row ? 1 : MAX_LANES;
-    while (warp_per_row && lanes < WARP && lanes < n) lanes *= 2;
-
-    float sum[MAX_LANES];
+    int64_t lanes = 1;
+    while (lanes < WARP && lanes < n) lanes *= 2;
+    float sum[WARP];
     for (int64_t l = 0; l < lanes; l++) {
         sum[l] = 0.0f;
         for (int64_t i = l; i < n; i += lanes) sum[l] += values[i];
     }
-    /* S1's exchange gives lane 0 the same tree as a fold, since an addition does not depend on its order. */
-    if (warp_per_row) return fold(sum, lanes);
-    float total[MAX_LANES / WARP];
-    for (int w = 0; w < MAX_LANES / WARP; w++) total[w] = fold(sum + w * WARP, WARP); /* S2 */
-    return fold(total, MAX_LANES / WARP);
+    /* The exchange gives lane 0 the same tree as a fold, since an addition does not depend on its order. */
+    return fold(sum, lanes);
+}
+
+float qp_softmax_sum(const float *values, int64_t n, int64_t row)
+{
+    enum { THREADS = QP_SOFTMAX_THREADS };
+    if (n <= QP_SOFTMAX_WARP_MAX) return warp_sum(values, n);
+
+    const qp_softmax_parts parts = qp_softmax_parts_of(n, row);
+    const int64_t rest = parts.head + parts.body;
+    float sum[THREADS];
+    for (int64_t t = 0; t < THREADS; t++) { /* S2, S3, S4 */
+        const int64_t own = t - (THREADS - parts.head);
+        sum[t] = own >= 0 ? values[own] : 0.0f;
+        for (int64_t start = parts.head + t * VECTOR; start < rest; start += THREADS * VECTOR)
+            for (int64_t i = 0; i < VECTOR; i++) sum[t] += values[start + i];
+        for (int64_t i = rest + t; i < n; i += THREADS) sum[t] += values[i];
+    }
+    float total[THREADS / WARP];
+    for (int w = 0; w < THREADS / WARP; w++) total[w] = fold(sum + w * WARP, WARP);
+    return fold(total, THREADS / WARP);
 }

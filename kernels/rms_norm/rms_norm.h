@@ -10,10 +10,10 @@
  *   R3  rsqrt of that, as the card's rsqrt.approx.f32 gives it.
  *   R4  x is multiplied by it in f32, and the product is rounded to bf16 BEFORE the weight is applied.
  *   R5  weight times that: an exact product of two bf16, rounded once to bf16.
- * Not yet exact: R3 (numerics/special.h: at most 2 ulp of f32). So the f32 product of R4 moves by at most 2.5 ulp
- * of f32, and its bf16 rounding changes only where it lies that close to a tie, for 5 of 65,536 positions
- * at random, by 1 ulp. R5 turns 1 ulp of the normalised value into at most 2 ulp of y (significands in [1, 2)
- * multiply into [1, 4)). Bound: 2 ulp, and 2 of 10,000 elements.
+ * The CPU implementation is not yet exact in R3 (numerics/special.h: at most 2 ulp of f32). So the f32 product of R4
+ * moves by at most 2.5 ulp of f32, and its bf16 rounding changes only where it lies that close to a tie, for 5 of
+ * 65,536 positions at random, by 1 ulp. R5 turns 1 ulp of the normalised value into at most 2 ulp of y (significands
+ * in [1, 2) multiply into [1, 4)). Its bound: 2 ulp, and 2 of 10,000 elements.
  * Preconditions:
  *   P1  the order of the mean is known for (rows, dim): qp_mean_is_known. */
 #ifndef QP_RMS_NORM_H
@@ -41,6 +41,7 @@ extern const qp_operation qp_rms_norm_operation;
 
 qp_rms_norm_args qp_rms_norm_bind(const qp_call *call);
 QP_MUST_USE qp_status qp_rms_norm_cpu(const qp_call *call);
+QP_MUST_USE qp_status qp_rms_norm_cuda(const qp_call *call); /* CUDA: the operands are the device's */
 QP_MUST_USE qp_status qp_rms_norm_oracle(const qp_call *call); /* the same operands, activations in f64 */
 
 #ifdef __cplusplus

@@ -11,11 +11,12 @@
  * R1's power: PyTorch's vectorised pow (Sleef, 1 ulp) is not always correctly rounded. For D = 128 and a theta of 1e4,
  * 1e6, 5e6 or 1e7 the two elements where it is not stand in a table (rotary_embedding_cpu.c); with another theta
  * inv_freq may differ by 1 ulp in a few elements.
- * Not yet exact: R3 (numerics/special.h: at most 2 ulp of f32), which changes the bf16 rounding of R4, by 1 ulp, for
- * about 1 of 10,000 values at random.
- * Bound: 1 ulp, and 5 of 10,000 elements (at least one).
+ * The CPU implementation is not yet exact in R3 (numerics/special.h: at most 2 ulp of f32), which changes the bf16
+ * rounding of R4, by 1 ulp, for about 1 of 10,000 values at random. Its bound: 1 ulp, and 5 of 10,000 elements (at
+ * least one).
  * Preconditions:
- *   P1  D is even; positions are at least 0 and below 2^24, where f32 still counts in ones. */
+ *   P1  D is even; positions are at least 0 and below 2^24, where f32 still counts in ones.
+ *   P2  D is at most 1024 in the CUDA implementation, which gets inv_freq as an argument (QP_UNSUPPORTED above). */
 #ifndef QP_ROTARY_EMBEDDING_H
 #define QP_ROTARY_EMBEDDING_H
 
@@ -41,7 +42,10 @@ typedef struct qp_rotary_embedding_args {
 extern const qp_operation qp_rotary_embedding_operation;
 
 qp_rotary_embedding_args qp_rotary_embedding_bind(const qp_call *call);
+/* R1: the D/2 frequencies, on the host for every implementation. */
+void qp_rotary_inv_freq(double theta, int64_t d, float *inv_freq);
 QP_MUST_USE qp_status qp_rotary_embedding_cpu(const qp_call *call);
+QP_MUST_USE qp_status qp_rotary_embedding_cuda(const qp_call *call); /* CUDA: the operands are the device's */
 QP_MUST_USE qp_status qp_rotary_embedding_oracle(const qp_call *call); /* the same operands, activations in f64 */
 
 #ifdef __cplusplus

@@ -18,13 +18,16 @@ static float power(double theta, float exponent)
     return rounded;
 }
 
+void qp_rotary_inv_freq(double theta, int64_t d, float *inv_freq)
+{
+    for (int64_t i = 0; i < d / 2; i++) inv_freq[i] = 1.0f / power(theta, (float)(2 * i) / (float)d);
+}
+
 qp_status qp_rotary_embedding_cpu(const qp_call *call)
 {
     const qp_rotary_embedding_args a = qp_rotary_embedding_bind(call);
     const int64_t half = a.d / 2;
-    for (int64_t i = 0; i < half; i++) {
-        a.inv_freq[i] = 1.0f / power(a.theta, (float)(2 * i) / (float)a.d); /* R1 */
-    }
+    qp_rotary_inv_freq(a.theta, a.d, a.inv_freq); /* R1 */
     for (int64_t t = 0; t < a.tokens; t++)
         for (int64_t i = 0; i < half; i++) {
             const float angle = a.inv_freq[i] * (float)a.positions[t]; /* R2 */

@@ -4,22 +4,24 @@
  *
  * Source: transformers 5.17, modeling_qwen3.py, eager_attention_forward; masking_utils.py for the mask.
  * Order:
- *   O1  the product over D is summed by the tensor core (numerics/block_fma.h), or
+ *   O1  the product over D is summed by the tensor core, in ascending blocks of 16 (numerics/block_fma.h): `lanes` is 0. A
+ *       `run` above 0 says that the first `run` channels fill blocks of their own before the rest (qp_ordered_fma). Or
  *   O2  where cuBLAS chose a kernel without, by `lanes` lanes in runs of `run` (numerics/lane_fma.h). The choice depends
  *       on the numbers of queries, heads and keys, and comes with the golden.
  * Rounding points:
  *   R1  the product is rounded to bf16.
  *   R2  times scale (the f32 of D^-0.5), rounded to bf16.
  *   R3  plus mask, rounded to bf16. A mask of 0 still turns -0 into +0.
- * Not yet exact: some of cuBLAS's kernels sum in an order that is neither O1 nor O2: for one query with many heads or keys,
- * where the golden then holds no order and the usual one is used, and perhaps for more queries where the keys are not a
- * multiple of 8 (seen in the context of 16 heads and 100 keys). Two f32 sums of the same products in different orders
- * differ in their last bits, so R1 changes for the few elements near a tie, by 1 ulp, but by any number of ulp where the
- * sum nearly cancels.
- * Bound: 2 of 1,000 elements.
+ * Not yet exact: the CPU implementation, where cuBLAS took a kernel whose order is none of these: for one query with many
+ * heads or keys, where the golden then holds no order and the usual one is used, and perhaps for more queries. Two f32 sums
+ * of the same products in different orders differ in their last bits, so R1 changes for the few elements near a tie, by
+ * 1 ulp, but by any number of ulp where the sum nearly cancels.
+ * Bound: 2 of 1,000 elements, for the CPU implementation's gate.
+ * On CUDA every implementation has to be exact. "cublas" makes PyTorch's own call (cublas.h) and so has its order, whatever
+ * it is; it does not look at `lanes` and `run`. "contract" sums as O1 and O2 say, so it needs an order that the golden knows.
  * Preconditions:
  *   P1  S >= T.  P2  Hq is a multiple of Hkv.
- *   P3  (lanes, run) is an order that is known: qp_lane_order_is_known. */
+ *   P3  (lanes, run) is an order that is known: qp_order_is_known. */
 #ifndef QP_SCORES_H
 #define QP_SCORES_H
 
@@ -49,6 +51,9 @@ extern const qp_operation qp_scores_operation;
 
 qp_scores_args qp_scores_bind(const qp_call *call);
 QP_MUST_USE qp_status qp_scores_cpu(const qp_call *call);
+QP_MUST_USE qp_status qp_scores_cuda(const qp_call *call);   /* the contract: our own kernels */
+QP_MUST_USE qp_status qp_scores_cublas(const qp_call *call); /* PyTorch's own call */
+size_t qp_scores_cublas_workspace(const qp_call *call);      /* the repeated keys and the product */
 QP_MUST_USE qp_status qp_scores_oracle(const qp_call *call); /* the same operands, activations in f64 */
 
 #ifdef __cplusplus

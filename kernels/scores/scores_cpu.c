@@ -1,4 +1,3 @@
-#include "../numerics/block_fma.h"
 #include "../numerics/lane_fma.h"
 #include "../numerics/strict_fp.h"
 #include "scores.h"
@@ -7,16 +6,16 @@ qp_status qp_scores_cpu(const qp_call *call)
 {
     const qp_scores_args a = qp_scores_bind(call);
     const int64_t group = a.query_heads / a.key_heads, past = a.keys_count - a.tokens;
+#pragma omp parallel for
     for (int64_t h = 0; h < a.query_heads; h++)
         for (int64_t t = 0; t < a.tokens; t++)
             for (int64_t s = 0; s < a.keys_count; s++) {
                 const qp_bf16 *q = a.q + (t * a.query_heads + h) * a.d;
                 const qp_bf16 *key = a.keys + (s * a.key_heads + h / group) * a.d;
                 const float mask = s <= past + t ? 0.0f : qp_bf16_to_f32(QP_SCORES_MASKED);
-                const float sum = a.lanes ? qp_lane_fma(q, key, 1, a.d, a.lanes, a.run)                       /* O2 */
-                                          : qp_chain_fma(q, key, 1, a.d);                                     /* O1 */
-                const qp_bf16 product = qp_bf16_from_f32(sum);                                                /* R1 */
-                const qp_bf16 scaled = qp_bf16_from_f32(qp_bf16_to_f32(product) * a.scale);                   /* R2 */
+                const float sum = qp_ordered_fma(q, key, 1, a.d, a.lanes, a.run);           /* O1, O2 */
+                const qp_bf16 product = qp_bf16_from_f32(sum);                              /* R1 */
+                const qp_bf16 scaled = qp_bf16_from_f32(qp_bf16_to_f32(product) * a.scale); /* R2 */
                 a.y[(h * a.tokens + t) * a.keys_count + s] = qp_bf16_from_f32(qp_bf16_to_f32(scaled) + mask); /* R3 */
             }
     return QP_OK;

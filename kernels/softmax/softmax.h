@@ -8,9 +8,10 @@
  *   R2  expf (numerics/special.h).
  *   R3  each exponential is divided by the sum.
  *   R4  the quotient is rounded to bf16.
- * Not yet exact: R2 (at most 2 ulp of f32 for each exponential, so at most 2 for their sum and about 5 for the
- * quotient), which changes the rounding of R4 for 10 of 65,536 values at random, by 1 ulp. Above about 9,200 keys
- * the order O1 is not established either. Bound: 1 ulp, and 5 of 10,000 elements. */
+ * The CPU implementation is not yet exact in R2 (numerics/special.h: at most 2 ulp of f32 for each exponential, so at
+ * most 2 for their sum and about 5 for the quotient), which changes the rounding of R4 for 10 of 65,536 values at
+ * random, by 1 ulp. Its bound: 1 ulp, and 5 of 10,000 elements.
+ * Above 9,216 keys O1 is read from PyTorch's source and not yet checked on the card. */
 #ifndef QP_SOFTMAX_H
 #define QP_SOFTMAX_H
 
@@ -34,6 +35,7 @@ extern const qp_operation qp_softmax_operation;
 
 qp_softmax_args qp_softmax_bind(const qp_call *call);
 QP_MUST_USE qp_status qp_softmax_cpu(const qp_call *call);
+QP_MUST_USE qp_status qp_softmax_cuda(const qp_call *call); /* CUDA: the operands are the device's */
 QP_MUST_USE qp_status qp_softmax_oracle(const qp_call *call); /* the same operands, activations in f64 */
 
 #ifdef __cplusplus

@@ -20,7 +20,7 @@ qp_status qp_softmax_cpu(const qp_call *call)
             max = value > max ? value : max;
         }
         for (int64_t s = 0; s < a.s; s++) power[s] = qp_exp(qp_bf16_to_f32(x[s]) - max); /* R1, R2 */
-        const float sum = qp_softmax_sum(power, a.s);                                    /* O1 */
+        const float sum = qp_softmax_sum(power, a.s, r);                                 /* O1 */
         for (int64_t s = 0; s < a.s; s++) y[s] = qp_bf16_from_f32(power[s] / sum);       /* R3, R4 */
     }
     free(power);

@@ -1,0 +1,72 @@
+#include "../cuda.cuh"
+#include "argmax.h"
+
+namespace {
+
+constexpr int kThreads = 1024, kWarp = 32, kVector = 8;
+
+struct alignas(16) vector {
+    qp_bf16 at[kVector];
+};
+
+bool aligned(const void *p) { return reinterpret_cast<uintptr_t>(p) % sizeof(vector) == 0; }
+
+struct candidate {
+    unsigned rank; /* grows with the value */
+    int64_t index;
+};
+
+/* O1: both zeros have one rank, and so have all NaNs, above the infinity. No value has the rank 0. */
+__device__ unsigned rank_of(qp_bf16 value)
+{
+    const unsigned magnitude = value.bits & 0x7fffu;
+    if (magnitude > 0x7f80u) return 0xffffu;
+    return value.bits & 0x8000u ? 0x8000u - magnitude : 0x8000u + magnitude;
+}
+
+/* O1: the larger value, and of equal ones the lower index; so the order of comparisons does not matter. */
+__device__ candidate better(candidate a, candidate b)
+{
+    return a.rank > b.rank || (a.rank == b.rank && a.index < b.index) ? a : b;
+}
+
+/* Lane 0 gets the best of the warp. */
+__device__ candidate best_of_warp(candidate best)
+{
+    for (int offset = kWarp / 2; offset > 0; offset /= 2)
+        best = better(best, { __shfl_down_sync(0xffffffffu, best.rank, offset),
+                              __shfl_down_sync(0xffffffffu, best.index, offset) });
+    return best;
+}
+
+/* One block for the last row. The elements past the last whole vector, or all without vectors, are taken one by one. */
+__global__ void __launch_bounds__(kThreads) argmax(const qp_bf16 *row, const int64_t n, int64_t *y, const bool vectors)
+{
+    __shared__ candidate of_warps[kThreads / kWarp];
+    const int t = static_cast<int>(threadIdx.x);
+    const int64_t whole = vectors ? n / kVector * kVector : 0;
+    candidate best = { 0, 0 };
+    for (int64_t start = static_cast<int64_t>(t) * kVector; start < whole; start += kThreads * kVector) {
+        const vector v = *reinterpret_cast<const vector *>(row + start);
+#pragma unroll
+        for (int i = 0; i < kVector; i++) best = better(best, { rank_of(v.at[i]), start + i });
+    }
+    for (int64_t i = whole + t; i < n; i += kThreads) best = better(best, { rank_of(row[i]), i });
+
+    best = best_of_warp(best);
+    if (t % kWarp == 0) of_warps[t / kWarp] = best;
+    __syncthreads();
+    if (t >= kWarp) return;
+    best = best_of_warp(of_warps[t]); /* as many warps as lanes */
+    if (t == 0) *y = best.index;
+}
+
+} // namespace
+
+qp_status qp_argmax_cuda(const qp_call *call)
+{
+    const qp_argmax_args a = qp_argmax_bind(call);
+    const qp_bf16 *row = a.x + (a.tokens - 1) * a.v;
+    argmax<<<1, kThreads, 0, qp::stream_of(call)>>>(row, a.v, a.y, aligned(row));
+    return qp::launched("argmax");
+}

@@ -1,0 +1,49 @@
+/* What the cuBLAS implementations of the two attention products share. PyTorch makes copies around these products, and the
+ * copies decide strides and with them cuBLAS's choice (cublas.h), so they are made here, too. */
+#ifndef QP_CUBLAS_CUH
+#define QP_CUBLAS_CUH
+
+#include "cublas.h"
+#include "cuda.cuh"
+
+namespace qp {
+
+/* Pieces of a workspace, each aligned as PyTorch's allocator aligns a tensor. */
+inline size_t piece_bytes(int64_t elements)
+{
+    constexpr size_t kAlignment = 512;
+    return (static_cast<size_t>(elements) * sizeof(qp_bf16) + kAlignment - 1) / kAlignment * kAlignment;
+}
+
+constexpr int kCopyThreads = 256;
+
+/* One thread an item of `width` items a row. */
+template <class Item>
+__global__ void __launch_bounds__(kCopyThreads)
+    copy_exchanged(const Item *x, Item *y, int64_t outer, int64_t inner, int64_t width, int64_t repeats)
+{
+    const int64_t i = static_cast<int64_t>(blockIdx.x) * kCopyThreads + threadIdx.x;
+    if (i >= outer * inner * width) return;
+    const int64_t row = i / width, at = i % width;
+    y[i] = x[(row % inner * (outer / repeats) + row / inner / repeats) * width + at];
+}
+
+/* y[o, i, :] = x[i, o / repeats, :], where y is [outer, inner, d] and x is [inner, outer / repeats, d]. */
+inline void exchange_axes(const qp_bf16 *x, qp_bf16 *y, int64_t outer, int64_t inner, int64_t d, int64_t repeats,
+                          cudaStream_t stream)
+{
+    constexpr int64_t kWide = sizeof(uint4) / sizeof(qp_bf16);
+    const bool wide = d % kWide == 0 && reinterpret_cast<uintptr_t>(x) % sizeof(uint4) == 0 &&
+                      reinterpret_cast<uintptr_t>(y) % sizeof(uint4) == 0;
+    const int64_t width = wide ? d / kWide : d;
+    const unsigned blocks = blocks_for(outer * inner * width, kCopyThreads);
+    if (wide)
+        copy_exchanged<<<blocks, kCopyThreads, 0, stream>>>(reinterpret_cast<const uint4 *>(x),
+                                                            reinterpret_cast<uint4 *>(y), outer, inner, width, repeats);
+    else
+        copy_exchanged<<<blocks, kCopyThreads, 0, stream>>>(x, y, outer, inner, width, repeats);
+}
+
+} // namespace qp
+
+#endif

@@ -1,0 +1,32 @@
+/* What every .cu file of an operation needs: rounding to bf16 on the card, and how a launcher ends.
+ *
+ * Arithmetic of a contract is written with explicit operations (__fmul_rn, __fadd_rn, __fmaf_rn, __fdiv_rn), and all .cu
+ * files are built with -fmad=false, so no rounding point can be contracted away. */
+#ifndef QP_CUDA_CUH
+#define QP_CUDA_CUH
+
+#include <cuda_runtime.h>
+
+#include "numerics/bf16.h"
+#include "operation.h"
+
+namespace qp {
+
+inline cudaStream_t stream_of(const qp_call *call) { return static_cast<cudaStream_t>(call->launch->stream); }
+
+/* Blocks of `size` that cover n. */
+inline unsigned blocks_for(int64_t n, int64_t size) { return static_cast<unsigned>((n + size - 1) / size); }
+
+/* The status of the launch just made. Only what the launch itself did wrong shows here; what a kernel does wrong while it
+ * runs shows when the device is next waited for (model/device.h). */
+inline qp_status launched(const char *operation)
+{
+    const cudaError_t error = cudaGetLastError();
+    return error == cudaSuccess
+               ? QP_OK
+               : qp_fail(QP_DEVICE, "%s could not be launched: %s", operation, cudaGetErrorString(error));
+}
+
+}  // namespace qp
+
+#endif

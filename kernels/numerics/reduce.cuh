@@ -1,0 +1,105 @@
+/* PyTorch's summation orders on the card, twin of reduce.h, which defines the steps M1 to M4 and S1 to S4. M5 is one
+ * multiplication by qp_mean_factor.
+ *
+ * The threads that share a row are neighbours, and all threads of a warp, or of a block where a function says so, call
+ * together. What is summed is a type with a member `one(i)`, the summand i, and for the mean also `four(i)`, the
+ * summands i to i + 3: so nothing has to be stored before it is added. */
+#ifndef QP_REDUCE_CUH
+#define QP_REDUCE_CUH
+
+#include <cuda_runtime.h>
+
+#include "reduce.h"
+
+namespace qp {
+
+constexpr int kFoldWarp = 32; /* threads that exchange values in one instruction */
+constexpr unsigned kWholeWarp = 0xffffffffu;
+constexpr int kMeanMaxLanes = 512, kMeanVector = 4, kMeanVectorMin = 128;
+
+/* Lane 0 gets the sum of the warp: lane l += lane l + offset for the offsets 16, 8, 4, 2, 1. */
+__device__ __forceinline__ float fold_warp(float sum)
+{
+#pragma unroll
+    for (int offset = kFoldWarp / 2; offset > 0; offset /= 2)
+        sum = __fadd_rn(sum, __shfl_down_sync(kWholeWarp, sum, offset));
+    return sum;
+}
+
+/* M1, M2, M3: what lane `lane` of `lanes` sums of a row of n. */
+template <typename Summands>
+__device__ __forceinline__ float mean_lane_sum(const Summands &x, int64_t n, int lane, int lanes)
+{
+    float a[kMeanVector] = {};
+    if (n >= kMeanVectorMin) { /* M1 */
+        for (int64_t start = kMeanVector * lane; start < n; start += kMeanVector * lanes) {
+            const float4 v = x.four(start);
+            a[0] = __fadd_rn(a[0], v.x);
+            a[1] = __fadd_rn(a[1], v.y);
+            a[2] = __fadd_rn(a[2], v.z);
+            a[3] = __fadd_rn(a[3], v.w);
+        }
+    } else { /* M2 */
+        for (int64_t start = lane; start < n; start += kMeanVector * lanes)
+#pragma unroll
+            for (int i = 0; i < kMeanVector; i++)
+                if (start + i * lanes < n) a[i] = __fadd_rn(a[i], x.one(start + i * lanes));
+    }
+    return __fadd_rn(__fadd_rn(__fadd_rn(a[0], a[1]), a[2]), a[3]); /* M3 */
+}
+
+/* M4: lane 0 gets the sum of the row. `lanes` is a power of two from 32 to kMeanMaxLanes; `shared` has a place for each
+ * lane of the row. All threads of the block call this together. */
+__device__ __forceinline__ float mean_fold(float sum, int lane, int lanes, float *shared)
+{
+    if (lanes > kFoldWarp) shared[lane] = sum;
+    for (int offset = lanes / 2; offset >= kFoldWarp; offset /= 2) {
+        __syncthreads();
+        if (lane >= offset) continue;
+        sum = __fadd_rn(sum, shared[lane + offset]);
+        shared[lane] = sum;
+    }
+    return fold_warp(sum);
+}
+
+/* S1: every lane of the row gets the sum. `lanes` is a power of two of at most 32. */
+template <typename Summands>
+__device__ __forceinline__ float softmax_warp_sum(const Summands &x, int64_t n, int lane, int lanes)
+{
+    float sum = 0.0f;
+    for (int64_t i = lane; i < n; i += lanes) sum = __fadd_rn(sum, x.one(i));
+    for (int offset = lanes / 2; offset > 0; offset /= 2)
+        sum = __fadd_rn(sum, __shfl_xor_sync(kWholeWarp, sum, offset));
+    return sum;
+}
+
+/* S2, S3, S4: every thread of a block of QP_SOFTMAX_THREADS gets the sum, and all call together. `shared` has a place
+ * for each warp. */
+template <typename Summands>
+__device__ __forceinline__ float softmax_block_sum(const Summands &x, int64_t n, int64_t row, float *shared)
+{
+    const int t = static_cast<int>(threadIdx.x);
+    const qp_softmax_parts parts = qp_softmax_parts_of(n, row);
+    const int64_t rest = parts.head + parts.body, own = t - (QP_SOFTMAX_THREADS - parts.head);
+    float sum = own >= 0 ? x.one(own) : 0.0f;
+    for (int64_t start = parts.head + t * QP_SOFTMAX_VECTOR; start < rest;
+         start += QP_SOFTMAX_THREADS * QP_SOFTMAX_VECTOR)
+#pragma unroll
+        for (int i = 0; i < QP_SOFTMAX_VECTOR; i++) sum = __fadd_rn(sum, x.one(start + i));
+    for (int64_t i = rest + t; i < n; i += QP_SOFTMAX_THREADS) sum = __fadd_rn(sum, x.one(i));
+
+    sum = fold_warp(sum);
+    __syncthreads(); /* what `shared` held before has been read */
+    if (t % kFoldWarp == 0) shared[t / kFoldWarp] = sum;
+    __syncthreads();
+    if (t < kFoldWarp) {
+        sum = fold_warp(shared[t]); /* as many warps as lanes */
+        if (t == 0) shared[0] = sum;
+    }
+    __syncthreads();
+    return shared[0];
+}
+
+} // namespace qp
+
+#endif

@@ -1,0 +1,86 @@
+#include "../cuda.cuh"
+#include "../numerics/reduce.cuh"
+#include "rms_norm.h"
+
+namespace {
+
+using namespace qp;
+
+constexpr int kMinThreads = 128, kVector = 4; /* a vector is one lane's share in M1, too */
+
+struct alignas(8) vector {
+    qp_bf16 at[kVector];
+};
+
+bool aligned(const void *p) { return reinterpret_cast<uintptr_t>(p) % sizeof(vector) == 0; }
+
+__device__ vector load(const qp_bf16 *p, bool vectors)
+{
+    if (vectors) return *reinterpret_cast<const vector *>(p);
+    return { { p[0], p[1], p[2], p[3] } };
+}
+
+/* What O1 sums. */
+struct squares {
+    const qp_bf16 *x;
+    bool vectors;
+
+    __device__ static float of(qp_bf16 value)
+    {
+        return __fmul_rn(qp_bf16_to_f32(value), qp_bf16_to_f32(value)); /* R1 */
+    }
+    __device__ float one(int64_t i) const { return of(x[i]); }
+    __device__ float4 four(int64_t i) const
+    {
+        const vector v = load(x + i, vectors);
+        return make_float4(of(v.at[0]), of(v.at[1]), of(v.at[2]), of(v.at[3]));
+    }
+};
+
+__device__ qp_bf16 norm(qp_bf16 x, qp_bf16 weight, float scale)
+{
+    const qp_bf16 normalised = qp_bf16_from_f32(__fmul_rn(qp_bf16_to_f32(x), scale));       /* R4 */
+    return qp_bf16_from_f32(__fmul_rn(qp_bf16_to_f32(weight), qp_bf16_to_f32(normalised))); /* R5 */
+}
+
+/* blockDim.x lanes share a row, as O1 says, and a block has blockDim.y rows. */
+__global__ void __launch_bounds__(kMeanMaxLanes)
+    rms_norm(const qp_rms_norm_args a, const float factor, const bool vectors)
+{
+    __shared__ float sums[kMeanMaxLanes], scales[kMinThreads / kFoldWarp];
+    const int lane = static_cast<int>(threadIdx.x), lanes = static_cast<int>(blockDim.x);
+    const int64_t row = static_cast<int64_t>(blockIdx.x) * blockDim.y + threadIdx.y;
+    const qp_bf16 *x = a.x + row * a.dim;
+    qp_bf16 *y = a.y + row * a.dim;
+
+    float sum = row < a.rows ? mean_lane_sum(squares{ x, vectors }, a.dim, lane, lanes) : 0.0f;
+    sum = mean_fold(sum, lane, lanes, sums + threadIdx.y * blockDim.x);
+    if (lane == 0) scales[threadIdx.y] = rsqrtf(__fadd_rn(__fmul_rn(sum, factor), a.eps)); /* O1, R2, R3 */
+    __syncthreads();
+    if (row >= a.rows) return;
+
+    const float scale = scales[threadIdx.y];
+    if (vectors) {
+        for (int64_t c = kVector * lane; c < a.dim; c += kVector * lanes) {
+            const vector v = load(x + c, true), weight = load(a.weight + c, true);
+            vector result;
+#pragma unroll
+            for (int i = 0; i < kVector; i++) result.at[i] = norm(v.at[i], weight.at[i], scale);
+            *reinterpret_cast<vector *>(y + c) = result;
+        }
+    } else {
+        for (int64_t c = lane; c < a.dim; c += lanes) y[c] = norm(x[c], a.weight[c], scale);
+    }
+}
+
+} // namespace
+
+qp_status qp_rms_norm_cuda(const qp_call *call)
+{
+    const qp_rms_norm_args a = qp_rms_norm_bind(call);
+    const unsigned lanes = static_cast<unsigned>(qp_mean_lanes(a.dim, a.rows));
+    const dim3 block(lanes, lanes < kMinThreads ? kMinThreads / lanes : 1);
+    const bool vectors = a.dim % kVector == 0 && aligned(a.x) && aligned(a.weight) && aligned(a.y);
+    rms_norm<<<blocks_for(a.rows, block.y), block, 0, stream_of(call)>>>(a, qp_mean_factor(a.dim, a.rows), vectors);
+    return launched("rms_norm");
+}

@@ -1,0 +1,68 @@
+/* Where a plan runs: the CPU, or one CUDA device. Memory, copies, launches and time; the rest of the program knows no CUDA.
+ *
+ * Errors stick: work on a CUDA device is asynchronous, so what a kernel did wrong shows at some later call. From then on
+ * the device can do nothing more (CUDA's own rule), and every function here returns QP_DEVICE with the same sentence. */
+#ifndef QP_DEVICE_H
+#define QP_DEVICE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "../kernels/operation.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct qp_device qp_device;
+
+/* QP_DEVICE, and a sentence that says why, if this build has no such backend or this machine no such device. The CUDA
+ * device is the first that CUDA_VISIBLE_DEVICES leaves. On failure *device is NULL. */
+QP_MUST_USE qp_status qp_device_open(qp_backend backend, qp_device **device);
+void qp_device_close(qp_device *device); /* NULL is fine; frees what was allocated, too */
+
+qp_backend qp_device_backend(const qp_device *device);
+
+typedef struct qp_device_facts {
+    char name[96];                                       /* "NVIDIA H200", "CPU" */
+    int compute_capability;                              /* 90 for 9.0; 0 on the CPU, as all that follow */
+    int multiprocessors;                                 /* of the card */
+    uint64_t l2_bytes, memory_bytes;                     /* of the card */
+    int driver_version, runtime_version, cublas_version; /* as their libraries give them: 13000, 130100, ... */
+} qp_device_facts;
+qp_device_facts qp_device_describe(const qp_device *device);
+
+/* Memory of at least one byte, aligned to 512, filled with 0xff bytes (a NaN in every type). On a CUDA device there are
+ * canaries on both sides. QP_NO_MEMORY if there is not that much; `what` says in the sentence what it is for. */
+QP_MUST_USE qp_status qp_device_allocate(qp_device *device, uint64_t bytes, const char *what, void **memory);
+void qp_device_free(qp_device *device, void *memory); /* NULL is fine */
+
+/* Copies between the host and the device, in order with the launches; both return when the host's memory may be used. */
+QP_MUST_USE qp_status qp_device_write(qp_device *device, void *to, const void *from, uint64_t bytes);
+QP_MUST_USE qp_status qp_device_read(qp_device *device, void *to, const void *from, uint64_t bytes);
+/* Sets every byte, in order with the launches; returns at once. */
+QP_MUST_USE qp_status qp_device_fill(qp_device *device, void *memory, int byte, uint64_t bytes);
+/* From one place on the device to another that does not overlap it, in order with the launches; returns at once. */
+QP_MUST_USE qp_status qp_device_copy(qp_device *device, void *to, const void *from, uint64_t bytes);
+
+/* Runs an implementation of the device's backend, with the workspace that it needs. Returns at once. */
+QP_MUST_USE qp_status qp_device_run(qp_device *device, const qp_implementation *implementation, const qp_call *call);
+
+/* Waits for everything enqueued. */
+QP_MUST_USE qp_status qp_device_wait(qp_device *device);
+/* Waits, and looks at all canaries. QP_DEVICE, naming the memory, if something was written outside of it. */
+QP_MUST_USE qp_status qp_device_check_canaries(qp_device *device);
+
+/* Time stamps, in order with the launches: a mark is enqueued under a number from 0 on, and read after a wait. */
+QP_MUST_USE qp_status qp_device_mark(qp_device *device, int mark);
+/* Seconds from one mark to another. */
+QP_MUST_USE qp_status qp_device_elapsed(qp_device *device, int from, int to, double *seconds);
+/* The clock of the multiprocessors in Hz, measured just now, after everything enqueued; 0 where nobody can tell (the CPU). */
+QP_MUST_USE qp_status qp_device_clock(qp_device *device, double *hertz);
+/* Waits, and tells a profiler that listens to begin or to stop: cudaProfilerStart, cudaProfilerStop. Nothing on the CPU. */
+QP_MUST_USE qp_status qp_device_profile(qp_device *device, bool on);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

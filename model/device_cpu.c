@@ -1,0 +1,121 @@
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "clock.h"
+#include "device_backend.h"
+
+enum { ALIGNMENT = 512 };
+
+typedef struct cpu_device {
+    qp_device base;
+    double *marks; /* seconds */
+    int mark_count;
+} cpu_device;
+
+static void close_device(qp_device *device)
+{
+    free(((cpu_device *)device)->marks);
+    free(device);
+}
+
+static qp_device_facts describe(const qp_device *device)
+{
+    (void)device;
+    return (qp_device_facts){ .name = "CPU" };
+}
+
+/* Linux promises memory that it does not have and kills the process later, so the size is checked first. */
+static qp_status allocate(qp_device *device, uint64_t bytes, const char *what, void **memory)
+{
+    (void)device;
+    const long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
+    const uint64_t machine = pages > 0 && page > 0 ? (uint64_t)pages * (uint64_t)page : UINT64_MAX;
+    if (bytes >= machine || posix_memalign(memory, ALIGNMENT, (size_t)bytes) != 0)
+        return qp_fail(QP_NO_MEMORY,
+                       "%s needs %.1f GB of memory, which this machine does not have; use a shorter sequence", what,
+                       (double)bytes / 1e9);
+    memset(*memory, 0xff, (size_t)bytes);
+    return QP_OK;
+}
+
+static void free_memory(qp_device *device, void *memory)
+{
+    (void)device;
+    free(memory);
+}
+
+static qp_status copy(qp_device *device, void *to, const void *from, uint64_t bytes)
+{
+    (void)device;
+    memcpy(to, from, (size_t)bytes);
+    return QP_OK;
+}
+
+static qp_status fill(qp_device *device, void *memory, int byte, uint64_t bytes)
+{
+    (void)device;
+    memset(memory, byte, (size_t)bytes);
+    return QP_OK;
+}
+
+static qp_status run(qp_device *device, const qp_implementation *implementation, const qp_call *call)
+{
+    (void)device;
+    return implementation->run(call);
+}
+
+static qp_status nothing_to_do(qp_device *device)
+{
+    (void)device;
+    return QP_OK;
+}
+
+static qp_status set_mark(qp_device *device, int mark)
+{
+    cpu_device *d = (cpu_device *)device;
+    if (mark >= d->mark_count) {
+        const int count = 2 * mark + 64;
+        double *marks = realloc(d->marks, (size_t)count * sizeof *marks);
+        if (!marks) return qp_fail(QP_NO_MEMORY, "no memory for %d time stamps", count);
+        d->marks = marks;
+        d->mark_count = count;
+    }
+    d->marks[mark] = qp_seconds_now();
+    return QP_OK;
+}
+
+static qp_status elapsed(qp_device *device, int from, int to, double *seconds)
+{
+    const cpu_device *d = (const cpu_device *)device;
+    if (from < 0 || to < 0 || from >= d->mark_count || to >= d->mark_count)
+        return qp_fail(QP_INVALID, "there is no time stamp %d or %d", from, to);
+    *seconds = d->marks[to] - d->marks[from];
+    return QP_OK;
+}
+
+static qp_status no_clock(qp_device *device, double *hertz)
+{
+    (void)device;
+    *hertz = 0.0;
+    return QP_OK;
+}
+
+static qp_status no_profiler(qp_device *device, bool on)
+{
+    (void)device;
+    (void)on;
+    return QP_OK;
+}
+
+qp_status qp_device_open_cpu(qp_device **device)
+{
+    static const qp_device_methods methods = { close_device, describe, allocate, free_memory,   copy,
+                                               copy,         fill,     run,      nothing_to_do, nothing_to_do,
+                                               set_mark,     elapsed,  copy,     no_clock,      no_profiler };
+    cpu_device *made = calloc(1, sizeof *made);
+    if (!made) return qp_fail(QP_NO_MEMORY, "no memory for a device");
+    made->base = (qp_device){ &methods, QP_CPU };
+    *device = &made->base;
+    return QP_OK;
+}

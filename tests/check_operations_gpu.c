@@ -1,0 +1,189 @@
+/* Every CUDA implementation of the registry on every case of its operation, and on more shapes, against the contract on the
+ * CPU; memory is poisoned and has canaries. Exit code 77 (skipped) without a usable device. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../harness/compare.h"
+#include "../model/device.h"
+#include "check_inputs.h"
+#include "check_main.h"
+
+enum { SKIPPED = 77 };
+
+static qp_device *device;
+static uint64_t random_state;
+
+/* Sizes beyond the operations' own cases: where tiles end, where PyTorch's orders change, and rows that no vector fits. */
+static const struct extra_case {
+    const char *operation;
+    qp_case c;
+} extra_cases[] = {
+    { "linear", { .name = "decode_0.6b_down", .extent = { 1, 1024, 3072 } } },
+    { "linear", { .name = "m_8", .extent = { 8, 272, 512 } } },
+    { "linear", { .name = "m_9", .extent = { 9, 130, 272 }, .fill = QP_FILL_WIDE } },
+    { "linear", { .name = "m_65", .extent = { 65, 96, 160 } } },
+    { "linear", { .name = "m_130_split", .extent = { 130, 64, 1024 }, .params = { .part = 256 } } },
+    { "linear", { .name = "k_18_aligned_to_4", .extent = { 2, 20, 18 } } },
+    { "scores",
+      { .name = "decode_odd_keys",
+        .extent = { 1, 77, 4, 2, 128 },
+        .params = { .scale = 0.125f, .lanes = 16, .run = 8 } } },
+    { "scores", { .name = "chunk", .extent = { 9, 200, 6, 3, 128 }, .params = { .scale = 0.125f } } },
+    { "scores", { .name = "prefill_33", .extent = { 33, 33, 5, 1, 128 }, .params = { .scale = 0.125f } } },
+    { "scores", { .name = "many_queries", .extent = { 70, 70, 16, 8, 128 }, .params = { .scale = 0.125f } } },
+    { "scores",
+      { .name = "d_64", .extent = { 3, 40, 4, 2, 64 }, .params = { .scale = 0.125f }, .fill = QP_FILL_WIDE } },
+    { "context", { .name = "decode_odd_keys", .extent = { 1, 77, 4, 2, 128 }, .params = { .lanes = 32, .run = 4 } } },
+    { "context", { .name = "few_lanes", .extent = { 1, 257, 4, 2, 128 }, .params = { .lanes = 8, .run = 33 } } },
+    { "context", { .name = "residue_first", .extent = { 20, 100, 6, 3, 128 }, .params = { .run = 36 } } },
+    { "context", { .name = "residue_whole_blocks", .extent = { 20, 112, 6, 3, 128 }, .params = { .run = 48 } } },
+    { "context", { .name = "prefill_33", .extent = { 33, 33, 5, 1, 128 } } },
+    { "context", { .name = "many_queries", .extent = { 70, 70, 16, 8, 128 }, .fill = QP_FILL_WIDE } },
+    { "context", { .name = "d_64", .extent = { 3, 40, 4, 2, 64 } } },
+    { "rms_norm", { .name = "one_row_wide", .extent = { 1, 4096 }, .params = { .eps = 1e-6f } } },
+    { "rms_norm", { .name = "3_rows_2560", .extent = { 3, 2560 }, .params = { .eps = 1e-6f } } },
+    { "rms_norm", { .name = "9_rows_5120", .extent = { 9, 5120 }, .params = { .eps = 1e-6f } } },
+    { "rms_norm", { .name = "rows_1000", .extent = { 1000, 128 }, .params = { .eps = 1e-6f } } },
+    { "rms_norm", { .name = "short_rows", .extent = { 40, 64 }, .params = { .eps = 1e-6f } } },
+    { "softmax", { .name = "keys_1", .extent = { 5, 1 } } },
+    { "softmax", { .name = "keys_33", .extent = { 7, 33 } } },
+    { "softmax", { .name = "keys_2048", .extent = { 3, 2048 } } },
+    { "softmax", { .name = "keys_2049", .extent = { 3, 2049 } } },
+    { "softmax", { .name = "keys_9217", .extent = { 5, 9217 } } },
+    { "softmax", { .name = "keys_10000", .extent = { 3, 10000 } } },
+    { "softmax", { .name = "keys_20001", .extent = { 5, 20001 } } },
+    { "embedding", { .name = "odd_hidden", .extent = { 5, 50, 33 } } },
+    { "argmax", { .name = "vocabulary", .extent = { 2, 151936, 1 }, .fill = QP_FILL_EDGES } },
+    { "residual_add", { .name = "odd", .extent = { 100003 }, .fill = QP_FILL_WIDE } },
+    { "multiply", { .name = "odd", .extent = { 100003 }, .fill = QP_FILL_WIDE } },
+    { "silu", { .name = "odd", .extent = { 100003 }, .fill = QP_FILL_WIDE } },
+    { "rope", { .name = "one_head_odd", .extent = { 3, 1, 6 } } },
+};
+
+static size_t operand_bytes(const qp_operand *operand, const qp_call *call)
+{
+    return (size_t)qp_operand_elements(operand, call) * qp_dtype_bytes(operand->dtype);
+}
+
+static void *host_memory(size_t bytes, int byte)
+{
+    void *memory = malloc(bytes);
+    ck_assert_ptr_nonnull(memory);
+    memset(memory, byte, bytes);
+    return memory;
+}
+
+/* What an implementation may differ in from the contract on the CPU. cuBLAS sums in the order that it chooses itself, which
+ * is the contract's for most shapes and not for all. Where the CPU alone is not exact, the operation's bound says how far
+ * it may be off, but scores and context are bounded for want of an order alone, and here both follow the same. */
+static qp_bound bound_of(const qp_operation *operation, const qp_implementation *cuda)
+{
+    const qp_bound own_order = { .max_ulp = QP_ANY_ULP, .max_mismatch_rate = 0.002 };
+    if (!strcmp(cuda->name, "cublas")) return own_order;
+    const bool cpu_is_exact = qp_implementation_find(operation->name, QP_CPU, NULL)->gate == QP_GATE_EXACT;
+    return cpu_is_exact || operation->bound.max_ulp == QP_ANY_ULP ? (qp_bound){ 0 } : operation->bound;
+}
+
+static void assert_same(const qp_operation *operation, const qp_case *c, const qp_implementation *cuda,
+                        const qp_operand *out, const void *want, const void *got, int64_t n)
+{
+    const qp_comparison found = qp_compare(out->dtype, want, got, n);
+    const qp_bound bound = bound_of(operation, cuda);
+    /* Equal inputs give equal results, so elements do not differ one by one: a few more than the share may. */
+    const double allowed = bound.max_mismatch_rate > 0.0 ? bound.max_mismatch_rate * (double)n + 8.0 : 0.0;
+    printf("%-18s %-9s %-22s %-8s %8lld elements, %lld differ, at most %g ulp\n", operation->name, cuda->name, c->name,
+           out->name, (long long)n, (long long)found.mismatches, found.max_ulp);
+    ck_assert_msg((double)found.mismatches <= allowed &&
+                      (found.mismatches == 0 || found.max_ulp <= (double)bound.max_ulp),
+                  "%s=%s/%s: %lld of %lld elements of %s differ from the CPU's, at most %g ulp (%lld: %g, not %g)",
+                  operation->name, cuda->name, c->name, (long long)found.mismatches, (long long)n, out->name,
+                  found.max_ulp, (long long)found.worst, found.worst_got, found.worst_want);
+}
+
+static void check_case(const qp_operation *operation, const qp_implementation *cuda, const qp_case *c)
+{
+    const int in = qp_operand_count(operation->in, QP_MAX_IN), out = qp_operand_count(operation->out, QP_MAX_OUT);
+    qp_call cpu_call = { .params = c->params }, cuda_call;
+    void *inputs[QP_MAX_IN] = { NULL }, *wanted[QP_MAX_OUT] = { NULL };
+    memcpy(cpu_call.extent, c->extent, sizeof c->extent);
+    cuda_call = cpu_call;
+    for (int i = 0; i < in; i++) {
+        const size_t bytes = operand_bytes(&operation->in[i], &cpu_call);
+        void *there = NULL;
+        inputs[i] = host_memory(bytes, 0);
+        check_fill_operand(&operation->in[i], &cpu_call, c->fill, &random_state, inputs[i]);
+        ck_assert_int_eq(qp_device_allocate(device, bytes, "an input", &there), QP_OK);
+        ck_assert_int_eq(qp_device_write(device, there, inputs[i], bytes), QP_OK);
+        cpu_call.in[i] = inputs[i];
+        cuda_call.in[i] = there;
+    }
+    for (int i = 0; i < out; i++) {
+        const size_t bytes = operand_bytes(&operation->out[i], &cpu_call);
+        wanted[i] = host_memory(bytes, 0xff);
+        cpu_call.out[i] = wanted[i];
+        ck_assert_int_eq(qp_device_allocate(device, bytes, "an output", &cuda_call.out[i]), QP_OK);
+    }
+    ck_assert_msg(qp_operation_check(operation, &cpu_call) == QP_OK, "%s/%s: %s", operation->name, c->name,
+                  qp_last_error());
+    ck_assert_int_eq(qp_implementation_find(operation->name, QP_CPU, NULL)->run(&cpu_call), QP_OK);
+    ck_assert_msg(qp_device_run(device, cuda, &cuda_call) == QP_OK && qp_device_check_canaries(device) == QP_OK,
+                  "%s=%s/%s: %s", operation->name, cuda->name, c->name, qp_last_error());
+
+    for (int i = 0; i < out; i++) {
+        const size_t bytes = operand_bytes(&operation->out[i], &cpu_call);
+        void *got = host_memory(bytes, 0);
+        ck_assert_int_eq(qp_device_read(device, got, cuda_call.out[i], bytes), QP_OK);
+        assert_same(operation, c, cuda, &operation->out[i], wanted[i], got,
+                    qp_operand_elements(&operation->out[i], &cpu_call));
+        free(got);
+        free(wanted[i]);
+        qp_device_free(device, cuda_call.out[i]);
+    }
+    for (int i = 0; i < in; i++) {
+        const size_t bytes = operand_bytes(&operation->in[i], &cpu_call);
+        void *now = host_memory(bytes, 0);
+        ck_assert_int_eq(qp_device_read(device, now, cuda_call.in[i], bytes), QP_OK);
+        ck_assert_msg(!memcmp(now, inputs[i], bytes), "%s=%s/%s changed its input %s", operation->name, cuda->name,
+                      c->name, operation->in[i].name);
+        free(now);
+        free(inputs[i]);
+        qp_device_free(device, (void *)(uintptr_t)cuda_call.in[i]);
+    }
+}
+
+START_TEST(test_cuda_implementation_equals_the_contract)
+{
+    const qp_implementation *cuda = &qp_implementations[_i];
+    if (cuda->backend != QP_CUDA) return;
+    const qp_operation *operation = qp_operation_find(cuda->operation);
+    random_state = check_seed(11);
+    for (const qp_case *c = operation->cases; c->name; c++) check_case(operation, cuda, c);
+    for (size_t i = 0; i < sizeof extra_cases / sizeof *extra_cases; i++)
+        if (!strcmp(extra_cases[i].operation, operation->name)) check_case(operation, cuda, &extra_cases[i].c);
+}
+END_TEST
+
+int main(void)
+{
+    if (qp_device_open(QP_CUDA, &device) != QP_OK) {
+        printf("skipped: %s\n", qp_last_error());
+        return SKIPPED;
+    }
+    int count = 0;
+    while (qp_implementations[count].name) count++;
+    Suite *suite = suite_create("operations on a card");
+    TCase *cases = tcase_create("contract");
+    tcase_set_timeout(cases, 300);
+    tcase_add_loop_test(cases, test_cuda_implementation_equals_the_contract, 0, count);
+    suite_add_tcase(suite, cases);
+    /* CUDA does not survive a fork. */
+    SRunner *runner = srunner_create(suite);
+    srunner_set_fork_status(runner, CK_NOFORK);
+    srunner_run_all(runner, CK_ENV);
+    const int ran = srunner_ntests_run(runner), failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    qp_device_close(device);
+    if (ran == 0) return 2;
+    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
