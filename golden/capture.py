@@ -69,6 +69,8 @@ def parse(argv):
     parser.add_argument("--device", default="cuda", help="cuda, cuda:N or cpu (default: %(default)s)")
     parser.add_argument("--samples", type=int, default=16384, metavar="N",
                         help="outputs of a product to look at in the search for split K, 0 for no search (default: %(default)s)")
+    parser.add_argument("--compression", type=int, default=9, choices=range(10), metavar="0..9",
+                        help="how hard gzip tries, 0 for none: larger, but fast with long prompts (default: %(default)s)")
     parser.add_argument("--force", action="store_true", help="replace FILE if it exists")
     arguments = parser.parse_args(argv)
     if not arguments.prompt and not arguments.prompts:
@@ -88,7 +90,7 @@ def parse(argv):
 
 
 def read_prompts(arguments):
-    """List of dicts: name, text, tokens or None, decode_steps, expect or None."""
+    """List of dicts: name, text, tokens or None, repeat, decode_steps, expect or None."""
     prompts = []
     if arguments.prompts:
         try:
@@ -99,17 +101,19 @@ def read_prompts(arguments):
             raise Unusable(f"{arguments.prompts} does not have the schema {PROMPTS_SCHEMA}")
         for item in content["prompts"]:
             prompt = {key: item.get(key, default) for key, default in
-                      (("name", None), ("text", None), ("tokens", None), ("decode_steps", 0), ("expect", None))}
-            kinds = {"name": str, "text": str, "tokens": (int, type(None)), "decode_steps": int, "expect": (str, type(None))}
+                      (("name", None), ("text", None), ("tokens", None), ("repeat", False), ("decode_steps", 0), ("expect", None))}
+            kinds = {"name": str, "text": str, "tokens": (int, type(None)), "repeat": bool, "decode_steps": int, "expect": (str, type(None))}
             for key, kind in kinds.items():
                 if not isinstance(prompt[key], kind):
                     raise Unusable(f"{arguments.prompts}: a prompt has {key} = {prompt[key]!r}")
             if prompt["decode_steps"] < 0:
                 raise Unusable(f"{arguments.prompts}: decode_steps of {prompt['name']} is negative")
+            if prompt["repeat"] and prompt["tokens"] is None:
+                raise Unusable(f"{arguments.prompts}: {prompt['name']} is to be repeated, and has no number of tokens")
             prompts.append(prompt)
     for number, text in enumerate(arguments.prompt):
         name = arguments.name[number] if number < len(arguments.name) else f"prompt_{number}"
-        prompts.append({"name": name, "text": text, "tokens": None, "decode_steps": 0, "expect": None})
+        prompts.append({"name": name, "text": text, "tokens": None, "repeat": False, "decode_steps": 0, "expect": None})
     by_name = {prompt["name"]: prompt for prompt in prompts}
     if len(by_name) < len(prompts):
         raise Unusable("two prompts have the same name")
@@ -125,6 +129,24 @@ def read_prompts(arguments):
             raise Unusable(f"--expect names the prompt {name!r}, and there is none")
         by_name[name]["expect"] = text
     return prompts
+
+
+def prompt_ids(tokenizer, prompt):
+    """The ids of a prompt: of its text, repeated if that is asked for, cut to its number of tokens."""
+    def encode(times):
+        return tokenizer.encode(prompt["text"] * times, add_special_tokens=False).ids
+
+    ids, times = encode(1), 1
+    if not ids:
+        raise Unusable(f"prompt {prompt['name']} is empty")
+    if prompt["tokens"] is None:
+        return ids
+    while prompt["repeat"] and len(ids) < prompt["tokens"]:
+        times *= 2
+        ids = encode(times)
+    if not 0 < prompt["tokens"] <= len(ids):
+        raise Unusable(f"prompt {prompt['name']} has {len(ids)} tokens and cannot be cut to {prompt['tokens']}")
+    return ids[: prompt["tokens"]]
 
 
 def wanted_keys(choice):
@@ -279,8 +301,8 @@ def environment(torch, device):
 class Sink:
     """Writes tensors of one phase at a time and holds none of them."""
 
-    def __init__(self, file, wanted):
-        self.file, self.wanted = file, wanted
+    def __init__(self, file, wanted, compression):
+        self.file, self.wanted, self.compression = file, wanted, compression
         self.group = None
         self.keys = set()
         self.count = 0
@@ -310,9 +332,9 @@ class Sink:
         name, view, stored = kinds[host.dtype]
         array = (host.view(view) if view else host).numpy().view(stored)
         options = {}
-        if array.nbytes >= COMPRESS_FROM:
+        if self.compression and array.nbytes >= COMPRESS_FROM:
             rows = max(1, min(array.shape[0], (1 << 20) // max(1, array.nbytes // array.shape[0])))
-            options = {"chunks": (rows, *array.shape[1:]), "shuffle": True, "compression": "gzip", "compression_opts": 9}
+            options = {"chunks": (rows, *array.shape[1:]), "shuffle": True, "compression": "gzip", "compression_opts": self.compression}
         dataset = self.group.create_dataset(key, data=array, dtype=stored, **options)
         set_text(dataset.attrs, "dtype", name)
         return weakref.ref(host)
@@ -394,11 +416,11 @@ class Products:
         self.count(entry, made, context[token, head, column])
 
     def entry(self, product, heads, t, s, depth, device):
-        """What is known of a product of this shape. The order is looked for where it is not always the tensor core."""
+        """What is known of a product of this shape. The order is looked for where it is not always one chain of blocks of 16."""
         if (product, heads, t, s) not in self.attention:
             order = attention_order.TENSOR_CORE
-            if t == 1 and device.type == "cuda":
-                order = attention_order.find(product, heads, s, depth, device)
+            if device.type == "cuda" and (t == 1 or s % 8):
+                order = attention_order.find(product, heads, t, s, depth, device)
             self.attention[product, heads, t, s] = {"product": product, "heads": heads, "t": t, "s": s, "order": order,
                                                     "checked": 0, "mismatches": 0}
         return self.attention[product, heads, t, s]
@@ -410,7 +432,7 @@ class Products:
     def attention_products(self):
         """The table of the attribute attention_products."""
         return [{**{name: value for name, value in entry.items() if name != "order"},
-                 "lanes": entry["order"][0] if entry["order"] else None, "run": entry["order"][1] if entry["order"] else None}
+                 **(entry["order"] or attention_order.Order(None, None, None, None))._asdict()}
                 for entry in self.attention.values()]
 
 
@@ -604,14 +626,7 @@ def capture(arguments, argv):
     except Exception as error:  # the library raises nothing more special
         raise Unusable(f"{tokenizer_path} is not a tokenizer: {error}") from error
     for prompt in prompts:
-        ids = tokenizer.encode(prompt["text"], add_special_tokens=False).ids
-        if prompt["tokens"] is not None:
-            if not 0 < prompt["tokens"] <= len(ids):
-                raise Unusable(f"prompt {prompt['name']} has {len(ids)} tokens and cannot be cut to {prompt['tokens']}")
-            ids = ids[: prompt["tokens"]]
-        if not ids:
-            raise Unusable(f"prompt {prompt['name']} is empty")
-        prompt["ids"] = ids
+        prompt["ids"] = prompt_ids(tokenizer, prompt)
 
     try:
         model = AutoModelForCausalLM.from_pretrained(arguments.model, dtype=torch.bfloat16, attn_implementation="eager").to(device).eval()
@@ -641,7 +656,7 @@ def capture(arguments, argv):
     try:
         with h5py.File(partial, "w", libver=("v110", "v110")) as file:
             write_head(file, arguments, argv, prompts, config_text, tokenizer_path, environment(torch, device))
-            sink = Sink(file, wanted)
+            sink = Sink(file, wanted, arguments.compression)
             with wrapped(model, sink, products) as state:
                 for prompt in prompts:
                     group = file.create_group(prompt["name"])

@@ -69,10 +69,13 @@ def in_parts(a, b, length):
     rows = max(1, ELEMENTS // a.shape[1])
     if len(a) > rows:
         return torch.cat([in_parts(a[i: i + rows], b[i: i + rows], length) for i in range(0, len(a), rows)])
-    total = None
-    for start in range(0, a.shape[1], length):
-        part = chain(a[:, start: start + length], b[:, start: start + length])
-        total = part if total is None else total + part
+    parts = -(-a.shape[1] // length)
+    # Zeros behind the end move no bit: a zero product does not count in its block.
+    a, b = (torch.nn.functional.pad(x, (0, parts * length - x.shape[1])).reshape(-1, length) for x in (a, b))
+    part = chain(a, b).view(-1, parts)
+    total = part[:, 0]
+    for number in range(1, parts):
+        total = total + part[:, number]
     return total
 
 
@@ -95,14 +98,12 @@ def sample(rows, columns, count, seed, device):
 
 
 def candidates(depth, most):
-    """(parts, length of a part) to try: equal parts, and where K does not divide, whole tiles of 64."""
-    for parts in range(1, most + 1):
-        if depth % parts == 0:
-            yield parts, depth // parts
-        else:
-            length = -(-depth // (64 * parts)) * 64
-            if -(-depth // length) == parts:
-                yield parts, length
+    """(parts, length of a part) to try: equal parts of whole blocks, and where K does not divide, whole tiles of 64."""
+    yield 1, depth
+    for parts in range(2, most + 1):
+        length = depth // parts if depth % (BLOCK * parts) == 0 else -(-depth // (64 * parts)) * 64
+        if -(-depth // length) == parts:
+            yield parts, length
 
 
 class Search:
@@ -115,34 +116,42 @@ class Search:
         self.count, self.enough = count, enough
         self.mismatches = {division: 0 for division in candidates(depth, most)}
         self.alive = list(self.mismatches)
+        self.alive_wide = list(self.mismatches)  # None once a product with fp32 output was another one
         self.checked = self.checked_f32 = 0
         self.shown = 0
 
     def show(self, x, w, y, wide=None):
         """One more product y = x w^T (x: M x K, w: N x K, y: M x N, all bf16).
 
-        `wide` is the same product with fp32 output, if there is one. It says far more, and is looked at in place of y
-        if it becomes y when it is rounded to bf16.
+        `wide` is the same product with fp32 output, if there is one. It says far more, but a library may divide it in
+        another way, and few outputs can agree by chance when they are rounded to bf16. So it only narrows down what y
+        leaves, and no more once it disagrees with a y.
         """
         self.shown += 1
-        if self.checked >= self.enough:
+        if self.checked >= self.enough or not self.alive:
             return
-        if wide is not None and differing(wide, y) == 0:
-            y = wide
         row, column = sample(*y.shape, self.count, self.shown, y.device)
-        a, b, wanted = x[row], w[column], y[row, column]
+        a, b = x[row], w[column]
         self.checked += len(row)
-        self.checked_f32 += len(row) if wanted.dtype == torch.float32 else 0
-        for division in self.alive or list(self.mismatches):
-            self.mismatches[division] += differing(in_parts(a, b, division[1]), wanted)
+        if wide is None or differing(wide, y) != 0:
+            self.alive_wide = None
+        self.checked_f32 += len(row) if self.alive_wide is not None else 0
+        left_wide = []
+        for division in list(self.alive):
+            made = in_parts(a, b, division[1])
+            self.mismatches[division] += differing(made, y[row, column])
+            if self.alive_wide is not None and division in self.alive_wide and differing(made, wide[row, column]) == 0:
+                left_wide.append(division)
         self.alive = [division for division in self.alive if self.mismatches[division] == 0]
+        self.alive_wide = left_wide if self.alive_wide is not None else None
 
     def result(self):
         """parts (None if no division explains everything seen), the length of a part, outputs checked and how many of them
         in fp32, mismatches of the division named, and the other numbers of parts that explain everything, too."""
-        parts, length = self.alive[0] if self.alive else min(self.mismatches, key=self.mismatches.get)
-        return {"parts": parts if self.alive else None, "length": length, "checked": self.checked, "checked_f32": self.checked_f32,
-                "mismatches": self.mismatches[parts, length], "also": [other for other, _ in self.alive[1:]]}
+        fitting = [division for division in self.alive if division in (self.alive_wide or self.alive)] or self.alive
+        parts, length = fitting[0] if fitting else min(self.mismatches, key=self.mismatches.get)
+        return {"parts": parts if fitting else None, "length": length, "checked": self.checked, "checked_f32": self.checked_f32,
+                "mismatches": self.mismatches[parts, length], "also": [other for other, _ in fitting[1:]]}
 
 
 def find_parts(x, w, y, count=16384):
