@@ -4,7 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../kernels/numerics/lane_fma.h"
+#include "../kernels/numerics/block_fma.h"
+#include "../kernels/numerics/sum_order.h"
 #include "../model/json.h"
 
 /* A missing one reads as the text "null", which no reader below takes for what it needs. */
@@ -123,21 +124,30 @@ static qp_status read_order(qp_json_node entry, void *place, bool *kept)
 {
     qp_order *order = place;
     const char *product = NULL;
-    int64_t lanes = 0, run = 0;
+    const char *fold = NULL;
+    int64_t lanes = 0, run = 0, block = 0;
     QP_TRY(qp_json_get_string(entry, "product", &product));
     QP_TRY(qp_json_get_int64(entry, "t", &order->tokens));
     QP_TRY(qp_json_get_int64(entry, "s", &order->keys));
     QP_TRY(qp_json_get_int64_or(entry, "lanes", -1, &lanes)); /* null or missing: the order was not found */
     QP_TRY(qp_json_get_int64_or(entry, "run", -1, &run));
+    QP_TRY(qp_json_get_string_or(entry, "fold", "halves", &fold));
+    QP_TRY(qp_json_get_int64_or(entry, "block", QP_BLOCK_K, &block));
     order->product = qp_operation_find(product);
     if (!order->product || (strcmp(product, "scores") != 0 && strcmp(product, "context") != 0))
         return qp_fail(QP_FORMAT, "the golden's attention_products names a product '%s'", product);
     *kept = lanes >= 0;
-    if (*kept && (lanes > INT32_MAX || run < 0 || run > INT32_MAX || !qp_order_is_known((int)lanes, (int)run)))
-        return qp_fail(QP_FORMAT, "the golden's attention_products has an order of %lld lanes in runs of %lld",
-                       (long long)lanes, (long long)run);
-    order->lanes = (int)lanes;
-    order->run = (int)run;
+    order->order.lanes = lanes <= INT32_MAX ? (int)lanes : -1;
+    order->order.run = run <= INT32_MAX ? (int)run : -1;
+    order->order.fold = strcmp(fold, "in turn") ? QP_FOLD_HALVES : QP_FOLD_IN_TURN;
+    order->order.narrow = block == QP_BLOCK_K / 2;
+    if (*kept &&
+        ((block != QP_BLOCK_K && !order->order.narrow) ||
+         (order->order.fold == QP_FOLD_HALVES && strcmp(fold, "halves") != 0) || !qp_sum_order_is_known(order->order)))
+        return qp_fail(QP_FORMAT,
+                       "the golden's attention_products has an order of %lld lanes in runs of %lld, folded %s, in "
+                       "blocks of %lld",
+                       (long long)lanes, (long long)run, fold, (long long)block);
     return QP_OK;
 }
 

@@ -108,9 +108,10 @@ static qp_status run(const qp_cublas *state, product *p)
                    "cublasGemmStridedBatchedEx");
 }
 
-qp_status qp_cublas_gemm(void *cublas, const qp_bf16 *x, const qp_bf16 *weight, qp_bf16 *y, int64_t m, int64_t n, int64_t k)
+qp_status qp_cublas_gemm(void *cublas, const qp_bf16 *x, const qp_bf16 *weight, qp_bf16 *y, int64_t m, int64_t n,
+                         int64_t k)
 {
-    /* PyTorch takes the transposed weight [K, N] for dense by rows if one of its sizes is 1, and then transposes nothing. */
+    /* Where a size is 1, PyTorch takes the transposed weight [K, N] for dense by rows, so cuBLAS transposes nothing. */
     const bool transposed = n > 1 && k > 1;
     product p = {
         .a = weight, /* C3 */
@@ -129,11 +130,11 @@ qp_status qp_cublas_gemm(void *cublas, const qp_bf16 *x, const qp_bf16 *weight, 
     return run(cublas, &p);
 }
 
-/* How one operand of torch.bmm is passed. `by_rows` says that the result is taken by rows, so that the operand is seen
- * transposed; `height` is the size of its columns as cuBLAS counts them, `width` that of its rows. False: it would be
- * copied. */
-static bool as_stored(const qp_cublas_batch *operand, bool by_rows, int64_t height, int64_t width, cublasOperation_t *op,
-                      int64_t *leading_dimension)
+/* How one operand of torch.bmm is passed. `by_rows` says that the result lies by rows, so that the operand is seen
+ * transposed; `height` is the length of its columns as cuBLAS then counts them, `width` that of its rows. False:
+ * PyTorch would copy it. */
+static bool as_stored(const qp_cublas_batch *operand, bool by_rows, int64_t height, int64_t width,
+                      cublasOperation_t *op, int64_t *leading_dimension)
 {
     const int64_t along = operand->stride[by_rows ? 2 : 1], across = operand->stride[by_rows ? 1 : 2];
     if (along == 1 && across >= at_least_1(height)) {

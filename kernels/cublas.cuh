@@ -1,5 +1,5 @@
-/* What the cuBLAS implementations of the two attention products share. PyTorch makes copies around these products, and the
- * copies decide strides and with them cuBLAS's choice (cublas.h), so they are made here, too. */
+/* What the cuBLAS implementations of the two attention products share. PyTorch makes copies around these products,
+ * which decide the strides and with them perhaps cuBLAS's choice (cublas.h), so they are made here, too. */
 #ifndef QP_CUBLAS_CUH
 #define QP_CUBLAS_CUH
 
@@ -43,6 +43,23 @@ inline void exchange_axes(const qp_bf16 *x, qp_bf16 *y, int64_t outer, int64_t i
     else
         copy_exchanged<<<blocks, kCopyThreads, 0, stream>>>(x, y, outer, inner, width, repeats);
 }
+
+/* The heads of a cache [S, heads, d], each `repeats` times: transformers' repeat_kv, a copy [heads * repeats, S, d]. A
+ * single head is not copied: its expanded view stays a view, all matrices of which are the same one. */
+struct repeated_heads {
+    const qp_bf16 *cache;
+    int64_t s, heads, d, repeats;
+
+    size_t bytes() const { return heads == 1 ? 0 : piece_bytes(heads * repeats * s * d); }
+
+    /* Makes the copy at `to`. */
+    qp_cublas_batch make(qp_bf16 *to, cudaStream_t stream) const
+    {
+        if (heads == 1) return { cache, { 0, d, 1 } };
+        exchange_axes(cache, to, heads * repeats, s, d, repeats, stream);
+        return { to, { s * d, d, 1 } };
+    }
+};
 
 } // namespace qp
 

@@ -8,6 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "numerics/sum_order.h"
 #include "status.h"
 
 #ifdef __cplusplus
@@ -42,12 +43,11 @@ typedef struct qp_operand {
 
 /* The scalars of all operations; an operation reads those that its header names. */
 typedef struct qp_params {
-    float eps;    /* rms_norm */
-    float scale;  /* scores */
-    double theta; /* rotary_embedding */
-    int64_t part; /* linear: elements of K in a part of a split K, the last perhaps fewer; 0: K is not split */
-    int lanes;    /* scores, context: lanes of the summation, 0 means the tensor core */
-    int run; /* the same: neighbouring summands that a lane takes at once; without lanes: those summed before the rest */
+    float eps;          /* rms_norm */
+    float scale;        /* scores */
+    double theta;       /* rotary_embedding */
+    int64_t part;       /* linear: elements of K in a part of a split K, the last perhaps fewer; 0: K is not split */
+    qp_sum_order order; /* scores, context: how the product is summed */
 } qp_params;
 
 /* Where a CUDA implementation runs. Untyped, so that no CUDA header is needed here. A launcher enqueues its work and

@@ -175,20 +175,19 @@ static int64_t part_of(const qp_cublas_choices *choices, int64_t m, int64_t n, i
 
 /* Without a golden to tell: the tensor core, but for one query and a number of keys that is not a multiple of 8 what
  * cuBLAS 13.1 took on an H200 with 4 heads and up to 300 keys. */
-static qp_order usual_order(const qp_operation *product, int64_t tokens, int64_t keys)
+static qp_sum_order usual_order(const qp_operation *product, int64_t tokens, int64_t keys)
 {
-    qp_order order = { .product = product, .tokens = tokens, .keys = keys };
-    if (tokens > 1 || keys % 8 == 0) return order;
-    order.lanes = product == &qp_scores_operation ? 16 : 32;
-    order.run = product == &qp_scores_operation ? 8 : 4;
-    return order;
+    if (tokens > 1 || keys % 8 == 0) return (qp_sum_order){ 0 };
+    return product == &qp_scores_operation ? (qp_sum_order){ .lanes = 16, .run = 8 }
+                                           : (qp_sum_order){ .lanes = 32, .run = 4 };
 }
 
-static qp_order order_of(const qp_cublas_choices *choices, const qp_operation *product, int64_t tokens, int64_t keys)
+static qp_sum_order order_of(const qp_cublas_choices *choices, const qp_operation *product, int64_t tokens,
+                             int64_t keys)
 {
     for (int i = 0; choices && i < choices->order_count; i++) {
         const qp_order *order = &choices->orders[i];
-        if (order->product == product && order->tokens == tokens && order->keys == keys) return *order;
+        if (order->product == product && order->tokens == tokens && order->keys == keys) return order->order;
     }
     return usual_order(product, tokens, keys);
 }
@@ -476,9 +475,7 @@ qp_status qp_plan_set_past(qp_plan *plan, int64_t past)
         qp_plan_node *node = &plan->nodes[n];
         if (node->keys_extent >= 0) node->extent[node->keys_extent] = keys;
         if (node->operation != &qp_scores_operation && node->operation != &qp_context_operation) continue;
-        const qp_order order = order_of(plan->options.choices, node->operation, plan->options.tokens, keys);
-        node->params.lanes = order.lanes;
-        node->params.run = order.run;
+        node->params.order = order_of(plan->options.choices, node->operation, plan->options.tokens, keys);
     }
     return QP_OK;
 }

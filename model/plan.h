@@ -60,7 +60,7 @@ typedef struct qp_split {
 typedef struct qp_order {
     const qp_operation *product; /* scores or context */
     int64_t tokens, keys;
-    int lanes, run; /* qp_params */
+    qp_sum_order order;
 } qp_order;
 
 typedef struct qp_cublas_choices {

@@ -7,7 +7,7 @@
 
 #include "../kernels/numerics/bf16.h"
 #include "../kernels/numerics/block_fma.h"
-#include "../kernels/numerics/lane_fma.h"
+#include "../kernels/numerics/sum_order.h"
 #include "../kernels/numerics/reduce.h"
 #include "../kernels/numerics/special.h"
 #include "check_block_inputs.h"
@@ -214,7 +214,10 @@ START_TEST(test_chain_equals_a_chain_of_slow_blocks)
 }
 END_TEST
 
-START_TEST(test_chain_of_nothing_is_plus_zero) { ck_assert_uint_eq(qp_f32_bits(qp_chain_fma(0.0f, NULL, NULL, 1, 0)), 0); }
+START_TEST(test_chain_of_nothing_is_plus_zero)
+{
+    ck_assert_uint_eq(qp_f32_bits(qp_chain_fma(0.0f, NULL, NULL, 1, 0)), 0);
+}
 END_TEST
 
 START_TEST(test_split_adds_the_chains_of_its_parts_in_f32)
@@ -233,7 +236,10 @@ START_TEST(test_split_adds_the_chains_of_its_parts_in_f32)
         assert_same(qp_chain_fma(0.0f, a, b, 1, K), qp_split_chain_fma(a, b, K, K), 0, round);
         assert_same(qp_chain_fma(0.0f, a, b, 1, 64) + third, qp_split_chain_fma(a, b, K, 64), 0, round);
         assert_same(qp_chain_fma(qp_chain_fma(0.0f, a, b, 1, 36), a + 36, b + 36, 1, 60),
-                    qp_ordered_fma(a, b, 1, K, 0, 36), 0, round);
+                    qp_ordered_fma(a, b, 1, K, (qp_sum_order){ .run = 36 }), 0, round);
+        float narrow = qp_chain_fma(0.0f, a, b, 1, 3);
+        for (int k = 3; k < K; k += 8) narrow = qp_chain_fma(narrow, a + k, b + k, 1, K - k < 8 ? K - k : 8);
+        assert_same(narrow, qp_ordered_fma(a, b, 1, K, (qp_sum_order){ .run = 3, .narrow = true }), 0, round);
     }
 }
 END_TEST
@@ -343,7 +349,8 @@ START_TEST(test_softmax_sum_of_long_rows_adds_as_documented)
     values[8192] = -0x1p40f; /* S4: the first of the rest, after thread 0 lost the seven ones of its two vectors */
     ck_assert_float_eq(qp_softmax_sum(values, 12256, 0), 12247.0f);
     values[8192] = 1.0f;
-    values[1027] = -0x1p40f; /* S4, one element behind a boundary: thread 1 has the element 0 and the vector from 1027 on */
+    values[1027] =
+        -0x1p40f; /* S4, one element behind a boundary: thread 1 has the element 0 and the vector from 1027 on */
     ck_assert_float_eq(qp_softmax_sum(values, 12257, 1), 12255.0f);
     ck_assert_float_eq(qp_softmax_sum(values, 12257, 5), 12255.0f);
     ck_assert_float_ne(qp_softmax_sum(values, 12257, 0), 12255.0f);
@@ -358,15 +365,26 @@ START_TEST(test_lanes_add_in_the_documented_order)
     for (int i = 0; i < K; i++) a[i] = one[i] = qp_bf16_from_f32(1.0f);
     a[0] = qp_bf16_from_f32(0x1p30f);
     a[3] = qp_bf16_from_f32(-0x1p30f); /* the run of elements 0 to 3: two ones lost */
-    ck_assert_float_eq(qp_lane_fma(a, one, 1, K, 8, 4), 44.0f);
+    ck_assert_float_eq(qp_ordered_fma(a, one, 1, K, (qp_sum_order){ .lanes = 8, .run = 4 }), 44.0f);
     a[3] = one[3];
     a[32] = qp_bf16_from_f32(-0x1p30f); /* lane 0 of 8 again, after its first run: three lost */
-    ck_assert_float_eq(qp_lane_fma(a, one, 1, K, 8, 4), 43.0f);
+    ck_assert_float_eq(qp_ordered_fma(a, one, 1, K, (qp_sum_order){ .lanes = 8, .run = 4 }), 43.0f);
     /* 16 lanes: run 8 is lane 8, and meets lane 0 in the first fold, with three ones of its own behind the pair: six lost. */
-    ck_assert_float_eq(qp_lane_fma(a, one, 1, K, 16, 4), 40.0f);
-    ck_assert(qp_order_is_known(0, 0) && qp_order_is_known(32, 4) && qp_order_is_known(8, 33));
-    ck_assert(!qp_order_is_known(3, 4) && !qp_order_is_known(64, 4) && !qp_order_is_known(8, 0));
-    ck_assert(qp_order_is_known(0, 4) && !qp_order_is_known(0, -4) && !qp_order_is_known(-8, 4));
+    ck_assert_float_eq(qp_ordered_fma(a, one, 1, K, (qp_sum_order){ .lanes = 16, .run = 4 }), 40.0f);
+    /* In turn, lane 8 meets lane 0 after lanes 1 to 7: their 28 ones are lost, too, and so are 3 of each of the pair. */
+    const qp_sum_order in_turn = { .lanes = 16, .run = 4, .fold = QP_FOLD_IN_TURN };
+    ck_assert_float_eq(qp_ordered_fma(a, one, 1, K, in_turn), 12.0f);
+    const qp_sum_order known[] = { { 0, 0, 0, false },
+                                   { 32, 4, 0, false },
+                                   { 8, 33, 0, false },
+                                   { 0, 4, 0, false },
+                                   { 16, 1, QP_FOLD_IN_TURN, false },
+                                   { 0, 1, 0, true } };
+    const qp_sum_order unknown[] = { { 3, 4, 0, false },          { 64, 4, 0, false }, { 8, 0, 0, false },
+                                     { 0, -4, 0, false },         { -8, 4, 0, false }, { 0, 0, QP_FOLD_IN_TURN, false },
+                                     { 8, 4, (qp_fold)7, false }, { 8, 4, 0, true } };
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++) ck_assert(qp_sum_order_is_known(known[i]));
+    for (size_t i = 0; i < sizeof unknown / sizeof *unknown; i++) ck_assert(!qp_sum_order_is_known(unknown[i]));
 }
 END_TEST
 

@@ -135,8 +135,8 @@ END_TEST
 START_TEST(test_choices_of_cublas_reach_the_shapes_they_name)
 {
     qp_split splits[] = { { 1, 256, 768, 384 }, { 3, 512, 256, 64 } };
-    qp_order orders[] = { { qp_operation_find("scores"), 1, 33, 32, 4 },
-                          { qp_operation_find("context"), 1, 34, 0, 0 } };
+    qp_order orders[] = { { qp_operation_find("scores"), 1, 33, { .lanes = 32, .run = 4 } },
+                          { qp_operation_find("context"), 1, 34, { 0 } } };
     const qp_cublas_choices choices = { splits, 2, orders, 2 };
     const struct {
         int64_t past;
@@ -152,11 +152,11 @@ START_TEST(test_choices_of_cublas_reach_the_shapes_they_name)
             if (!strcmp(node->operation->name, "linear"))
                 ck_assert_int_eq(node->params.part, strstr(node->name, "down_proj") ? 384 : 0);
             if (!strcmp(node->operation->name, "scores")) {
-                ck_assert_int_eq(node->params.lanes, wanted[i].scores_lanes);
-                ck_assert_int_eq(node->params.run, wanted[i].scores_run);
+                ck_assert_int_eq(node->params.order.lanes, wanted[i].scores_lanes);
+                ck_assert_int_eq(node->params.order.run, wanted[i].scores_run);
             }
             if (!strcmp(node->operation->name, "context"))
-                ck_assert_int_eq(node->params.lanes, wanted[i].context_lanes);
+                ck_assert_int_eq(node->params.order.lanes, wanted[i].context_lanes);
         }
     }
     qp_plan_close(&plan);

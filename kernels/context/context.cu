@@ -1,14 +1,15 @@
 #include "../cuda.cuh"
 #include "../numerics/block_fma.cuh"
-#include "../numerics/lane_fma.cuh"
+#include "../numerics/sum_order.cuh"
 #include "context.h"
 
 namespace {
 
 using namespace qp;
 
-/* A, where the elements of K are the keys and lie a row of all heads apart. The rows of A are channels: row g is channel 2g
- * of the tile and row g + 8 is channel 2g + 1, so that kPairs fetches both at once, and eight lanes read a whole sector. */
+/* A, where the elements of K are the keys and lie a row of all heads apart. The rows of A are channels: row g is
+ * channel 2g of the tile and row g + 8 is channel 2g + 1, so that kPairs fetches both at once, and eight lanes read a
+ * whole sector. */
 template <bool kPairs> struct channels_a {
     const qp_bf16 *low, *high; /* channels 2g and 2g + 1, from the lane's first quad on */
     int64_t step;
@@ -41,11 +42,11 @@ template <bool kPairs> struct channels_a {
     }
 };
 
-/* O1. One warp a block. A is 16 channels of one value head, B is kTiles times 8 of the queries that share it, over heads and
- * tokens in the order of probs. Channels and queries past the end are the last ones again, and their results are dropped.
- * `first` keys fill blocks of their own before the rest. */
+/* O1 without lanes. One warp a block. A is 16 channels of one value head, B is kTiles times 8 of the queries that share
+ * it, over heads and tokens in the order of probs. Channels and queries past the end are the last ones again, and their
+ * results are dropped. */
 template <int kTiles, bool kPairs, bool kWide>
-__global__ void __launch_bounds__(kWarp, 1) context_tiles(const qp_context_args a, const int64_t first)
+__global__ void __launch_bounds__(kWarp, 1) context_tiles(const qp_context_args a)
 {
     constexpr int kQueries = kTiles * kTileColumns;
     const int row = lane_row(), quad = lane_quad();
@@ -64,8 +65,7 @@ __global__ void __launch_bounds__(kWarp, 1) context_tiles(const qp_context_args 
                 a.probs + (head * queries + min(query + i * kTileColumns + row, queries - 1)) * a.keys_count + 4 * quad;
 
         float sum[kTiles][4] = {};
-        for (int64_t start = 0, end = first ? first : a.keys_count; start < a.keys_count; start = end, end = a.keys_count)
-            chain_fma<kBlocksInFlight<kTiles, kWide>>(sum, values, probs, start, end);
+        tensor_core_fma<kBlocksInFlight<kTiles, kWide>>(sum, values, probs, a.keys_count, a.order);
 #pragma unroll
         for (int i = 0; i < kTiles; i++)
 #pragma unroll
@@ -79,7 +79,8 @@ __global__ void __launch_bounds__(kWarp, 1) context_tiles(const qp_context_args 
     }
 }
 
-/* O2. A block has a warp for each lane and takes 32 channels of one query: neighbouring channels are read together. */
+/* O1 with lanes. A block has a warp for each lane and takes 32 channels of one query: neighbouring channels are read
+ * together. */
 __global__ void __launch_bounds__(QP_MAX_LANES *kWarp) context_lanes(const qp_context_args a)
 {
     __shared__ float sums[QP_MAX_LANES][kWarp];
@@ -91,10 +92,16 @@ __global__ void __launch_bounds__(QP_MAX_LANES *kWarp) context_lanes(const qp_co
         const qp_bf16 *probs = a.probs + (h * a.tokens + t) * a.keys_count;
         const qp_bf16 *values = a.values + h / group * a.d + channel;
         sums[lane][column] =
-            channel < a.d ? lane_sum(probs, values, step, a.keys_count, a.lanes, a.run, lane) : 0.0f; /* L1, L2 */
-        for (int offset = a.lanes / 2; offset > 0; offset /= 2) {                                       /* L3 */
-            __syncthreads();
-            if (lane < offset) sums[lane][column] = __fadd_rn(sums[lane][column], sums[lane + offset][column]);
+            channel < a.d ? lane_sum(probs, values, step, a.keys_count, a.order, lane) : 0.0f; /* L1, L2 */
+        __syncthreads();
+        if (a.order.fold == QP_FOLD_IN_TURN) { /* L3 */
+            if (lane == 0)
+                for (int l = 1; l < a.order.lanes; l++) sums[0][column] = __fadd_rn(sums[0][column], sums[l][column]);
+        } else {
+            for (int offset = a.order.lanes / 2; offset > 0; offset /= 2) {
+                if (lane < offset) sums[lane][column] = __fadd_rn(sums[lane][column], sums[lane + offset][column]);
+                __syncthreads();
+            }
         }
         if (lane == 0 && channel < a.d) a.y[row * a.d + channel] = qp_bf16_from_f32(sums[0][column]); /* R1 */
         __syncthreads(); /* the next tile may overwrite */
@@ -104,16 +111,15 @@ __global__ void __launch_bounds__(QP_MAX_LANES *kWarp) context_lanes(const qp_co
 template <int kTiles> void launch(const qp_context_args &a, cudaStream_t stream)
 {
     const int64_t queries = a.query_heads / a.value_heads * a.tokens;
-    const int64_t first = a.run < a.keys_count ? a.run : a.keys_count;
     const unsigned blocks = blocks_for_tiles(a.value_heads * tiles_for(a.d, kTileRows) *
                                              tiles_for(queries, static_cast<int64_t>(kTiles) * kTileColumns));
-    const bool pairs = allows_loads(a.values, a.d, 0, 4), wide = allows_loads(a.probs, a.keys_count, first, 8);
+    const bool pairs = allows_loads(a.values, a.d, 0, 4), wide = allows_loads(a.probs, a.keys_count, a.order.run, 8);
     if (pairs && wide)
-        context_tiles<kTiles, true, true><<<blocks, kWarp, 0, stream>>>(a, first);
+        context_tiles<kTiles, true, true><<<blocks, kWarp, 0, stream>>>(a);
     else if (pairs)
-        context_tiles<kTiles, true, false><<<blocks, kWarp, 0, stream>>>(a, first);
+        context_tiles<kTiles, true, false><<<blocks, kWarp, 0, stream>>>(a);
     else
-        context_tiles<kTiles, false, false><<<blocks, kWarp, 0, stream>>>(a, first);
+        context_tiles<kTiles, false, false><<<blocks, kWarp, 0, stream>>>(a);
 }
 
 } // namespace
@@ -123,9 +129,9 @@ qp_status qp_context_cuda(const qp_call *call)
     const qp_context_args a = qp_context_bind(call);
     const cudaStream_t stream = stream_of(call);
     const int64_t queries = a.query_heads / a.value_heads * a.tokens; /* that share a value head */
-    if (a.lanes) {
+    if (a.order.lanes) {
         const int64_t tiles = a.tokens * a.query_heads * tiles_for(a.d, kWarp);
-        const unsigned threads = static_cast<unsigned>(a.lanes) * kWarp;
+        const unsigned threads = static_cast<unsigned>(a.order.lanes) * kWarp;
         context_lanes<<<blocks_for_tiles(tiles), threads, 0, stream>>>(a);
     } else if (queries <= kTileColumns) {
         launch<1>(a, stream);

@@ -3,23 +3,19 @@
  *
  * Source: transformers 5.17, modeling_qwen3.py, eager_attention_forward (the second matmul and the transpose).
  * Order:
- *   O1  the keys are summed by the tensor core in ascending blocks of 16 (numerics/block_fma.h), the masked ones
- *       included, whose probability is zero: `lanes` is 0. A `run` above 0 says that the first `run` keys fill blocks of
- *       their own before the rest (numerics/lane_fma.h, qp_ordered_fma). Or
- *   O2  where cuBLAS chose a kernel without, by `lanes` lanes in runs of `run` (numerics/lane_fma.h). The choice depends
- *       on the numbers of queries, heads and keys, and comes with the golden.
+ *   O1  the keys are summed in the order (numerics/sum_order.h) that cuBLAS has for these numbers of queries, heads and
+ *       keys: the tensor core's chain, but for some numbers that are not multiples of 8. It comes with the golden. Masked keys, whose
+ *       probability is zero, are summed like the others.
  * Rounding points:
  *   R1  the sum is rounded to bf16.
- * Not yet exact: the CPU implementation, where cuBLAS took a kernel whose order is none of these: for one query with many
- * heads or keys, where the golden then holds no order and the usual one is used, and perhaps for more queries. Two f32 sums
- * of the same products in different orders differ in their last bits, so R1 changes for the few elements near a tie, by
- * 1 ulp, but by any number of ulp where the sum nearly cancels.
- * Bound: 2 of 1,000 elements, for the CPU implementation's gate.
- * On CUDA every implementation has to be exact. "cublas" makes PyTorch's own call (cublas.h) and so has its order, whatever
- * it is; it does not look at `lanes` and `run`. "contract" sums as O1 and O2 say, so it needs an order that the golden knows.
+ * Bound, for the CPU implementation's gate: 2 of 1,000 elements. It sums in the golden's order, or where the golden knows none
+ * in the usual one. Two f32 sums of the same products in different orders differ in their last bits, so R1 changes for the
+ * few elements near a tie, by 1 ulp, but by any number of ulp where the sum nearly cancels.
+ * The CUDA implementations have to be exact. "cublas" makes PyTorch's own call (cublas.h) and so has its order, whatever it
+ * is; "contract" needs a golden that knows the order.
  * Preconditions:
  *   P1  Hq is a multiple of Hkv.
- *   P2  (lanes, run) is an order that is known: qp_order_is_known. */
+ *   P2  the order is known: qp_sum_order_is_known. */
 #ifndef QP_CONTEXT_H
 #define QP_CONTEXT_H
 
@@ -38,7 +34,7 @@ typedef struct qp_context_args {
     const qp_bf16 *values; /* in  [S, Hkv, D], bf16, the cache */
     qp_bf16 *y;            /* out [T, Hq, D], bf16            */
     int64_t tokens, keys_count, query_heads, value_heads, d;
-    int lanes, run;
+    qp_sum_order order;
 } qp_context_args;
 
 extern const qp_operation qp_context_operation;

@@ -1,4 +1,3 @@
-#include "../numerics/lane_fma.h"
 #include "context.h"
 
 qp_context_args qp_context_bind(const qp_call *call)
@@ -12,8 +11,7 @@ qp_context_args qp_context_bind(const qp_call *call)
         .query_heads = call->extent[QP_CONTEXT_HQ],
         .value_heads = call->extent[QP_CONTEXT_HKV],
         .d = call->extent[QP_CONTEXT_D],
-        .lanes = call->params.lanes,
-        .run = call->params.run,
+        .order = call->params.order,
     };
 }
 
@@ -21,7 +19,7 @@ static const char *precondition(const qp_call *call)
 {
     const qp_context_args a = qp_context_bind(call);
     if (a.query_heads % a.value_heads) return "the query heads are not a multiple of the value heads"; /* P1 */
-    if (!qp_order_is_known(a.lanes, a.run)) return "the order of summation is not known";         /* P2 */
+    if (!qp_sum_order_is_known(a.order)) return "the order of summation is not known";         /* P2 */
     return NULL;
 }
 
@@ -33,7 +31,7 @@ static uint64_t flops(const qp_call *call)
 
 static const qp_case cases[] = {
     { .name = "decode_200", .extent = { 1, 200, 16, 8, 128 } },
-    { .name = "decode_255_lanes", .extent = { 1, 255, 4, 2, 128 }, .params = { .lanes = 32, .run = 4 } },
+    { .name = "decode_255_lanes", .extent = { 1, 255, 4, 2, 128 }, .params = { .order = { .lanes = 32, .run = 4 } } },
     { .name = "prefill_33", .extent = { 33, 33, 16, 8, 128 } },
     { .name = "wide", .extent = { 3, 7, 3, 1, 40 }, .fill = QP_FILL_WIDE },
     { .name = "one_element", .extent = { 1, 1, 1, 1, 1 } },

@@ -1,3 +1,4 @@
+#include "../threads.h"
 #include "context.h"
 
 qp_status qp_context_oracle(const qp_call *call)
@@ -6,7 +7,7 @@ qp_status qp_context_oracle(const qp_call *call)
     const double *probs = call->in[QP_CONTEXT_PROBS], *values = call->in[QP_CONTEXT_VALUES];
     double *out = call->out[0];
     const int64_t group = a.query_heads / a.value_heads;
-#pragma omp parallel for
+#pragma omp parallel for if (QP_WORTH_THREADS(a.tokens * a.query_heads * a.keys_count * a.d))
     for (int64_t row = 0; row < a.tokens * a.query_heads; row++) {
         const int64_t t = row / a.query_heads, h = row % a.query_heads;
         double *y = out + row * a.d;

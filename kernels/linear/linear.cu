@@ -6,8 +6,9 @@ namespace {
 
 using namespace qp;
 
-/* One warp a block, so that few tiles spread over all multiprocessors. A is 16 rows of the weight, B is kTiles times 8 rows
- * of x. Rows past the end are the last row again: nothing is read that is not there, and their results are dropped. */
+/* One warp a block, so that few tiles spread over all multiprocessors. A is 16 rows of the weight, B is kTiles times 8
+ * rows of x. Rows past the end are the last row again: nothing is read that is not there, and their results are
+ * dropped. */
 template <int kTiles, bool kWide> __global__ void __launch_bounds__(kWarp, 1) linear_tiles(const qp_linear_args a)
 {
     constexpr int kTokens = kTiles * kTileColumns;

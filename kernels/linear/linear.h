@@ -5,13 +5,12 @@
  * Order:
  *   O1  K is summed by the tensor core: ascending blocks of 16 from an accumulator of +0 (numerics/block_fma.h).
  *   O2  where cuBLAS splits K, each part of `part` elements (the last perhaps shorter) is such a chain, and the parts
- *       are added in f32 from the first to the last. The split is cuBLAS's choice for (M, N, K) and comes with the golden.
+ *       are added in f32 from the first to the last. The split is cuBLAS's choice for (M, N, K) and comes with the
+ *       golden.
  * Rounding points:
  *   R1  the f32 sum is rounded once to bf16.
- * On CUDA, "cublas" makes PyTorch's own call (cublas.h) and so has its order whatever it is; it does not look at `part`.
- * "contract" sums as O1 and O2 say.
- * On CUDA, "contract" sums as O1 and O2 say. "cublas" makes PyTorch's own call (cublas.h) and so has its order, whatever it
- * is; it does not look at `part`.
+ * On CUDA, "contract" sums as O1 and O2 say. "cublas" makes PyTorch's own call (cublas.h) and so has its order,
+ * whatever it is; it does not look at `part`.
  * Preconditions:
  *   P1  a part is a multiple of 16. */
 #ifndef QP_LINEAR_H
@@ -41,8 +40,6 @@ qp_linear_args qp_linear_bind(const qp_call *call);
 QP_MUST_USE qp_status qp_linear_cpu(const qp_call *call);
 QP_MUST_USE qp_status qp_linear_cuda(const qp_call *call);   /* the contract: our own kernel */
 QP_MUST_USE qp_status qp_linear_cublas(const qp_call *call); /* PyTorch's own call */
-QP_MUST_USE qp_status qp_linear_cuda(const qp_call *call);   /* the contract: our own kernel on the tensor core */
-QP_MUST_USE qp_status qp_linear_cublas(const qp_call *call); /* PyTorch's own call, which splits K by itself */
 QP_MUST_USE qp_status qp_linear_oracle(const qp_call *call); /* the same operands, activations in f64 */
 
 #ifdef __cplusplus

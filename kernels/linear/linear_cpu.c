@@ -1,12 +1,13 @@
 #include "../numerics/block_fma.h"
 #include "../numerics/strict_fp.h"
+#include "../threads.h"
 #include "linear.h"
 
 qp_status qp_linear_cpu(const qp_call *call)
 {
     const qp_linear_args a = qp_linear_bind(call);
     /* A weight row serves all rows of x while it is in the cache. */
-#pragma omp parallel for
+#pragma omp parallel for if (QP_WORTH_THREADS(a.m * a.n * a.k))
     for (int64_t n = 0; n < a.n; n++)
         for (int64_t m = 0; m < a.m; m++)
             a.y[m * a.n + n] =

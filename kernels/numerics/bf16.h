@@ -31,7 +31,10 @@ QP_HOST_DEVICE static inline float qp_f32_from_bits(uint32_t bits)
 }
 
 /* Exact: every bf16 is an f32. */
-QP_HOST_DEVICE static inline float qp_bf16_to_f32(qp_bf16 value) { return qp_f32_from_bits((uint32_t)value.bits << 16); }
+QP_HOST_DEVICE static inline float qp_bf16_to_f32(qp_bf16 value)
+{
+    return qp_f32_from_bits((uint32_t)value.bits << 16);
+}
 
 /* Nearest, ties to even; overflow gives an infinity; subnormals are kept. Every NaN gives 0x7FFF,
  * as the card's conversion does (PTX ISA, "cvt": a NaN source gives the canonical NaN). */

@@ -1,14 +1,14 @@
-/* The tensor core's chain of blocks on the card, twin of block_fma.h: one warp sums 16 rows of A times tiles of 8 columns of
- * B, with the accumulators in its registers.
+/* The tensor core's chain of blocks on the card, twin of block_fma.h: one warp sums 16 rows of A times tiles of 8
+ * columns of B, with the accumulators in its registers.
  *
- * mma.sync.m16n8k16 gives lane 4g + t (g = 0..7, t = 0..3) these elements (PTX ISA, "Matrix Fragments for mma.m16n8k16 with
- * floating point type"):
- *   A  a[0], a[2]: row g, a[1], a[3]: row g + 8; of K 2t and 2t + 1 in a[0], a[1], and 2t + 8 and 2t + 9 in a[2], a[3]
- *   B  column g; of K 2t and 2t + 1 in b[0], 2t + 8 and 2t + 9 in b[1]
+ * mma.sync.m16n8k16 gives lane 4g + t (g = 0..7, t = 0..3) these elements (PTX ISA, "Matrix Fragments for
+ * mma.m16n8k16 with floating point type"):
+ *   A  a[0], a[2]: row g, a[1], a[3]: row g + 8; of K 2t, 2t + 1 in a[0], a[1], and 2t + 8, 2t + 9 in a[2], a[3]
+ *   B  column g; of K 2t, 2t + 1 in b[0], and 2t + 8, 2t + 9 in b[1]
  *   C  accumulator[0], [1]: row g, columns 2t and 2t + 1; [2], [3]: row g + 8, the same columns
- * The order inside a block does not matter (B4), so K may be dealt otherwise as long as A and B agree. Here lane t has the
- * quad 4t, 4t + 1 | 4t + 2, 4t + 3 of the block: one load of 8 bytes, and the four lanes of a row read a whole sector. Which
- * rows and columns of the operands A and B stand for is each kernel's own choice. */
+ * The order inside a block does not matter (B4), so K may be dealt otherwise as long as A and B agree. Here lane t has
+ * the quad 4t, 4t + 1 | 4t + 2, 4t + 3 of the block: one load of 8 bytes, and the four lanes of a row read a whole
+ * sector. Which rows and columns of an operand A and B stand for is each kernel's own choice. */
 #ifndef QP_BLOCK_FMA_CUH
 #define QP_BLOCK_FMA_CUH
 
@@ -55,8 +55,8 @@ __device__ __forceinline__ uint2 load_last_quad(const qp_bf16 *p, int64_t left)
     return make_uint2(load_if(p, 0, left) | load_if(p, 1, left) << 16, load_if(p, 2, left) | load_if(p, 3, left) << 16);
 }
 
-/* Operands for chain_fma. `load` fetches this lane's part of the block that begins at k, `load_last` that of a block of which
- * only `size` elements are there: the others are zeros and are not read. */
+/* Operands for chain_fma. `load` fetches this lane's part of the block that begins at k, `load_last` that of a block of
+ * which only `size` elements are there: the others are zeros and are not read. */
 
 /* A, where the elements of K lie side by side. */
 template <bool kWide> struct rows_a {
@@ -102,9 +102,22 @@ constexpr int kBlocksInFlight = kTiles == 1   ? 16
                                 : kWide       ? 2
                                               : 1;
 
+/* A block of which only `size` elements are there, from k on; the others are zeros. */
+template <int kTiles, class A, class B>
+__device__ __forceinline__ void last_block_fma(float (&accumulator)[kTiles][4], const A &a, const B &b, int64_t k,
+                                               int64_t size)
+{
+    uint32_t of_a[4], of_b[kTiles][2];
+    a.load_last(of_a, k, size);
+    b.load_last(of_b, k, size);
+#pragma unroll
+    for (int tile = 0; tile < kTiles; tile++) block_fma(accumulator[tile], of_a, of_b[tile]);
+}
+
 /* The chain over the elements [k, end) of K, in ascending blocks of 16 from k on. The last one is padded with zeros. */
 template <int kInFlight, int kTiles, class A, class B>
-__device__ __forceinline__ void chain_fma(float (&accumulator)[kTiles][4], const A &a, const B &b, int64_t k, int64_t end)
+__device__ __forceinline__ void chain_fma(float (&accumulator)[kTiles][4], const A &a, const B &b, int64_t k,
+                                          int64_t end)
 {
 #pragma unroll 1
     for (; end - k >= kInFlight * QP_BLOCK_K; k += kInFlight * QP_BLOCK_K) {
@@ -122,11 +135,7 @@ __device__ __forceinline__ void chain_fma(float (&accumulator)[kTiles][4], const
     if constexpr (kInFlight > 1) {
         chain_fma<(kInFlight > 4 ? 4 : 1)>(accumulator, a, b, k, end);
     } else if (k < end) {
-        uint32_t of_a[4], of_b[kTiles][2];
-        a.load_last(of_a, k, end - k);
-        b.load_last(of_b, k, end - k);
-#pragma unroll
-        for (int tile = 0; tile < kTiles; tile++) block_fma(accumulator[tile], of_a, of_b[tile]);
+        last_block_fma(accumulator, a, b, k, end - k);
     }
 }
 

@@ -1,32 +1,48 @@
-#include "lane_fma.h"
+#include "sum_order.h"
 
 #include <math.h>
 
 #include "block_fma.h"
 #include "strict_fp.h"
 
-float qp_lane_fma(const qp_bf16 *a, const qp_bf16 *b, int64_t b_stride, int64_t k, int lanes, int run)
+static float lane_fma(const qp_bf16 *a, const qp_bf16 *b, int64_t b_stride, int64_t k, qp_sum_order order)
 {
     float sum[QP_MAX_LANES] = { 0 };
     for (int64_t i = 0; i < k; i++) {
-        float *lane = &sum[(i / run) % lanes];                                      /* L1 */
+        float *lane = &sum[(i / order.run) % order.lanes];                          /* L1 */
         *lane = fmaf(qp_bf16_to_f32(a[i]), qp_bf16_to_f32(b[i * b_stride]), *lane); /* L2 */
     }
-    for (int offset = lanes / 2; offset > 0; offset /= 2)
-        for (int l = 0; l < offset; l++) sum[l] += sum[l + offset]; /* L3 */
+    if (order.fold == QP_FOLD_IN_TURN) { /* L3 */
+        for (int l = 1; l < order.lanes; l++) sum[0] += sum[l];
+        return sum[0];
+    }
+    for (int offset = order.lanes / 2; offset > 0; offset /= 2)
+        for (int l = 0; l < offset; l++) sum[l] += sum[l + offset];
     return sum[0];
 }
 
-float qp_ordered_fma(const qp_bf16 *a, const qp_bf16 *b, int64_t b_stride, int64_t k, int lanes, int run)
+/* T2. */
+static float narrow_chain_fma(float accumulator, const qp_bf16 *a, const qp_bf16 *b, int64_t b_stride, int64_t k)
 {
-    if (lanes) return qp_lane_fma(a, b, b_stride, k, lanes, run);
-    const int64_t first = run < k ? run : k;
-    const float accumulator = qp_chain_fma(0.0f, a, b, b_stride, first);
-    return qp_chain_fma(accumulator, a + first, b + first * b_stride, b_stride, k - first);
+    enum { NARROW = QP_BLOCK_K / 2 };
+    for (int64_t i = 0; i < k; i += NARROW)
+        accumulator = qp_chain_fma(accumulator, a + i, b + i * b_stride, b_stride, k - i < NARROW ? k - i : NARROW);
+    return accumulator;
 }
 
-bool qp_order_is_known(int lanes, int run)
+float qp_ordered_fma(const qp_bf16 *a, const qp_bf16 *b, int64_t b_stride, int64_t k, qp_sum_order order)
 {
-    if (lanes == 0) return run >= 0;
-    return lanes > 0 && lanes <= QP_MAX_LANES && (lanes & (lanes - 1)) == 0 && run > 0;
+    if (order.lanes) return lane_fma(a, b, b_stride, k, order);
+    const int64_t first = order.run < k ? order.run : k; /* T1 */
+    float (*const chain)(float, const qp_bf16 *, const qp_bf16 *, int64_t, int64_t) =
+        order.narrow ? narrow_chain_fma : qp_chain_fma;
+    return chain(chain(0.0f, a, b, b_stride, first), a + first, b + first * b_stride, b_stride, k - first);
+}
+
+bool qp_sum_order_is_known(qp_sum_order order)
+{
+    const int lanes = order.lanes;
+    if (order.fold != QP_FOLD_HALVES && order.fold != QP_FOLD_IN_TURN) return false;
+    if (lanes == 0) return order.run >= 0 && order.fold == QP_FOLD_HALVES;
+    return lanes > 0 && lanes <= QP_MAX_LANES && (lanes & (lanes - 1)) == 0 && order.run > 0 && !order.narrow;
 }

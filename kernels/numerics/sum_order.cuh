@@ -1,19 +1,44 @@
-/* The dot product by lanes on the card, twin of lane_fma.h. The lanes are threads; how they come together for L3 is the
+/* The dot product by lanes on the card, twin of sum_order.h. The lanes are threads; how they come together for L3 is the
  * kernel's choice. */
-#ifndef QP_LANE_FMA_CUH
-#define QP_LANE_FMA_CUH
+#ifndef QP_SUM_ORDER_CUH
+#define QP_SUM_ORDER_CUH
 
 #include <cuda_runtime.h>
 
 #include "bf16.h"
-#include "lane_fma.h"
+#include "block_fma.cuh"
+#include "sum_order.h"
 
 namespace qp {
 
-/* L1, L2: what one lane sums of a[k] * b[k * b_stride]. */
-__device__ __forceinline__ float lane_sum(const qp_bf16 *a, const qp_bf16 *b, int64_t b_stride, int64_t k, int lanes,
-                                          int run, int lane)
+/* The chain over the elements [k, end) in blocks of 16, or of 8 (T2). */
+template <int kInFlight, int kTiles, class A, class B>
+__device__ __forceinline__ void chain_of_blocks(float (&accumulator)[kTiles][4], const A &a, const B &b, int64_t k,
+                                                int64_t end, bool narrow)
 {
+    if (!narrow) {
+        chain_fma<kInFlight>(accumulator, a, b, k, end);
+        return;
+    }
+    constexpr int kNarrow = QP_BLOCK_K / 2;
+    for (; k < end; k += kNarrow) last_block_fma(accumulator, a, b, k, min(end - k, static_cast<int64_t>(kNarrow)));
+}
+
+/* The tensor core's orders over n elements, into accumulators that are zero: T1, T2. */
+template <int kInFlight, int kTiles, class A, class B>
+__device__ __forceinline__ void tensor_core_fma(float (&accumulator)[kTiles][4], const A &a, const B &b, int64_t n,
+                                                qp_sum_order order)
+{
+    const int64_t first = min(static_cast<int64_t>(order.run), n);
+    chain_of_blocks<kInFlight>(accumulator, a, b, 0, first, order.narrow);
+    chain_of_blocks<kInFlight>(accumulator, a, b, first, n, order.narrow);
+}
+
+/* L1, L2: what one lane sums of a[k] * b[k * b_stride]. */
+__device__ __forceinline__ float lane_sum(const qp_bf16 *a, const qp_bf16 *b, int64_t b_stride, int64_t k,
+                                          qp_sum_order order, int lane)
+{
+    const int lanes = order.lanes, run = order.run;
     float sum = 0.0f;
     for (int64_t start = static_cast<int64_t>(lane) * run; start < k; start += static_cast<int64_t>(lanes) * run) {
         const int64_t end = k - start < run ? k : start + run;
@@ -23,11 +48,16 @@ __device__ __forceinline__ float lane_sum(const qp_bf16 *a, const qp_bf16 *b, in
     return sum;
 }
 
-/* L3 among `lanes` neighbouring threads of a warp, all of which take part. The first of them gets the sum. */
-__device__ __forceinline__ float fold_lanes(float sum, int lanes)
+/* L3 among `order.lanes` neighbouring threads of a warp, all of which take part. The first of them gets the sum. */
+__device__ __forceinline__ float fold_lanes(float sum, qp_sum_order order)
 {
-    for (int offset = lanes / 2; offset > 0; offset /= 2)
-        sum = __fadd_rn(sum, __shfl_down_sync(0xffffffffu, sum, static_cast<unsigned>(offset), lanes));
+    if (order.fold == QP_FOLD_IN_TURN) {
+        float total = sum;
+        for (int l = 1; l < order.lanes; l++) total = __fadd_rn(total, __shfl_sync(0xffffffffu, sum, l, order.lanes));
+        return total;
+    }
+    for (int offset = order.lanes / 2; offset > 0; offset /= 2)
+        sum = __fadd_rn(sum, __shfl_down_sync(0xffffffffu, sum, static_cast<unsigned>(offset), order.lanes));
     return sum;
 }
 

@@ -1,6 +1,6 @@
 #include "../cuda.cuh"
 #include "../numerics/block_fma.cuh"
-#include "../numerics/lane_fma.cuh"
+#include "../numerics/sum_order.cuh"
 #include "scores.cuh"
 #include "scores.h"
 
@@ -15,11 +15,11 @@ __device__ qp_bf16 score(const qp_scores_args &a, float sum, int64_t t, int64_t 
     return scale_and_mask(a, qp_bf16_from_f32(sum), t, s); /* R1, R2, R3 */
 }
 
-/* O1. One warp a block. A is 16 keys of one key head, B is kTiles times 8 of the queries that share it, over heads and
- * tokens in the order of y. Keys and queries past the end are the last one again, and their results are dropped. `first`
- * elements of D fill blocks of their own before the rest. */
+/* O1 without lanes. One warp a block. A is 16 keys of one key head, B is kTiles times 8 of the queries that share it,
+ * over heads and tokens in the order of y. Keys and queries past the end are the last one again, and their results are
+ * dropped. */
 template <int kTiles, bool kWide>
-__global__ void __launch_bounds__(kWarp, 1) score_tiles(const qp_scores_args a, const int64_t first)
+__global__ void __launch_bounds__(kWarp, 1) score_tiles(const qp_scores_args a)
 {
     constexpr int kQueries = kTiles * kTileColumns, kInFlight = kTiles == 1 ? 8 : kBlocksInFlight<kTiles, kWide>;
     const int row = lane_row(), quad = lane_quad();
@@ -42,8 +42,7 @@ __global__ void __launch_bounds__(kWarp, 1) score_tiles(const qp_scores_args a, 
         }
 
         float sum[kTiles][4] = {};
-        for (int64_t start = 0, end = first ? first : a.d; start < a.d; start = end, end = a.d)
-            chain_fma<kInFlight>(sum, keys, q, start, end);
+        tensor_core_fma<kInFlight>(sum, keys, q, a.d, a.order);
 #pragma unroll
         for (int i = 0; i < kTiles; i++)
 #pragma unroll
@@ -56,30 +55,31 @@ __global__ void __launch_bounds__(kWarp, 1) score_tiles(const qp_scores_args a, 
     }
 }
 
-/* O2. `lanes` neighbouring threads an element. */
+/* O1 with lanes, which are neighbouring threads. */
 __global__ void __launch_bounds__(kThreads) score_lanes(const qp_scores_args a)
 {
     const int64_t group = a.query_heads / a.key_heads, elements = a.query_heads * a.tokens * a.keys_count;
-    const int at_once = kThreads / a.lanes, lane = static_cast<int>(threadIdx.x) % a.lanes;
+    const int at_once = kThreads / a.order.lanes, lane = static_cast<int>(threadIdx.x) % a.order.lanes;
     for (int64_t start = static_cast<int64_t>(blockIdx.x) * at_once; start < elements;
          start += static_cast<int64_t>(gridDim.x) * at_once) {
-        const int64_t i = start + threadIdx.x / a.lanes, own = min(i, elements - 1); /* all threads have to fold */
+        const int64_t i = start + threadIdx.x / a.order.lanes,
+                      own = min(i, elements - 1); /* all threads have to fold */
         const int64_t s = own % a.keys_count, t = own / a.keys_count % a.tokens, h = own / a.keys_count / a.tokens;
         const qp_bf16 *q = a.q + (t * a.query_heads + h) * a.d, *key = a.keys + (s * a.key_heads + h / group) * a.d;
-        const float sum = fold_lanes(lane_sum(q, key, 1, a.d, a.lanes, a.run, lane), a.lanes);
+        const float sum = fold_lanes(lane_sum(q, key, 1, a.d, a.order, lane), a.order);
         if (lane == 0 && i < elements) a.y[i] = score(a, sum, t, s);
     }
 }
 
 template <int kTiles> void launch(const qp_scores_args &a, cudaStream_t stream)
 {
-    const int64_t queries = a.query_heads / a.key_heads * a.tokens, first = a.run < a.d ? a.run : a.d;
+    const int64_t queries = a.query_heads / a.key_heads * a.tokens;
     const unsigned blocks = blocks_for_tiles(a.key_heads * tiles_for(a.keys_count, kTileRows) *
                                              tiles_for(queries, static_cast<int64_t>(kTiles) * kTileColumns));
-    if (allows_loads(a.q, a.d, first, 8) && allows_loads(a.keys, a.d, first, 8))
-        score_tiles<kTiles, true><<<blocks, kWarp, 0, stream>>>(a, first);
+    if (allows_loads(a.q, a.d, a.order.run, 8) && allows_loads(a.keys, a.d, a.order.run, 8))
+        score_tiles<kTiles, true><<<blocks, kWarp, 0, stream>>>(a);
     else
-        score_tiles<kTiles, false><<<blocks, kWarp, 0, stream>>>(a, first);
+        score_tiles<kTiles, false><<<blocks, kWarp, 0, stream>>>(a);
 }
 
 } // namespace
@@ -89,9 +89,9 @@ qp_status qp_scores_cuda(const qp_call *call)
     const qp_scores_args a = qp_scores_bind(call);
     const cudaStream_t stream = stream_of(call);
     const int64_t queries = a.query_heads / a.key_heads * a.tokens; /* that share a key head */
-    if (a.lanes) {
+    if (a.order.lanes) {
         const int64_t elements = a.query_heads * a.tokens * a.keys_count;
-        score_lanes<<<blocks_for_tiles(tiles_for(elements, kThreads / a.lanes)), kThreads, 0, stream>>>(a);
+        score_lanes<<<blocks_for_tiles(tiles_for(elements, kThreads / a.order.lanes)), kThreads, 0, stream>>>(a);
     } else if (queries <= kTileColumns) {
         launch<1>(a, stream);
     } else if (queries <= 2 * kTileColumns) {

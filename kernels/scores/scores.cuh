@@ -7,8 +7,8 @@
 
 namespace qp {
 
-/* R2 and R3 for the query of token t and the key s. A masked score is not simply the mask: a scaled product far below zero
- * makes it -inf. */
+/* R2 and R3 for the query of token t and the key s. A masked score is not simply the mask: a scaled product far below
+ * zero makes it -inf. */
 __device__ __forceinline__ qp_bf16 scale_and_mask(const qp_scores_args &a, qp_bf16 product, int64_t t, int64_t s)
 {
     const float mask = s <= a.keys_count - a.tokens + t ? 0.0f : qp_f32_from_bits(0xff7f0000u);

@@ -4,24 +4,20 @@
  *
  * Source: transformers 5.17, modeling_qwen3.py, eager_attention_forward; masking_utils.py for the mask.
  * Order:
- *   O1  the product over D is summed by the tensor core, in ascending blocks of 16 (numerics/block_fma.h): `lanes` is 0. A
- *       `run` above 0 says that the first `run` channels fill blocks of their own before the rest (qp_ordered_fma). Or
- *   O2  where cuBLAS chose a kernel without, by `lanes` lanes in runs of `run` (numerics/lane_fma.h). The choice depends
- *       on the numbers of queries, heads and keys, and comes with the golden.
+ *   O1  the product over D is summed in the order (numerics/sum_order.h) that cuBLAS has for these numbers of queries, heads and
+ *       keys: the tensor core's chain, but for some numbers that are not multiples of 8. It comes with the golden.
  * Rounding points:
  *   R1  the product is rounded to bf16.
  *   R2  times scale (the f32 of D^-0.5), rounded to bf16.
  *   R3  plus mask, rounded to bf16. A mask of 0 still turns -0 into +0.
- * Not yet exact: the CPU implementation, where cuBLAS took a kernel whose order is none of these: for one query with many
- * heads or keys, where the golden then holds no order and the usual one is used, and perhaps for more queries. Two f32 sums
- * of the same products in different orders differ in their last bits, so R1 changes for the few elements near a tie, by
- * 1 ulp, but by any number of ulp where the sum nearly cancels.
- * Bound: 2 of 1,000 elements, for the CPU implementation's gate.
- * On CUDA every implementation has to be exact. "cublas" makes PyTorch's own call (cublas.h) and so has its order, whatever
- * it is; it does not look at `lanes` and `run`. "contract" sums as O1 and O2 say, so it needs an order that the golden knows.
+ * Bound, for the CPU implementation's gate: 2 of 1,000 elements. It sums in the golden's order, or where the golden knows none
+ * in the usual one. Two f32 sums of the same products in different orders differ in their last bits, so R1 changes for the
+ * few elements near a tie, by 1 ulp, but by any number of ulp where the sum nearly cancels.
+ * The CUDA implementations have to be exact. "cublas" makes PyTorch's own call (cublas.h) and so has its order, whatever it
+ * is; "contract" needs a golden that knows the order.
  * Preconditions:
  *   P1  S >= T.  P2  Hq is a multiple of Hkv.
- *   P3  (lanes, run) is an order that is known: qp_order_is_known. */
+ *   P3  the order is known: qp_sum_order_is_known. */
 #ifndef QP_SCORES_H
 #define QP_SCORES_H
 
@@ -41,7 +37,7 @@ typedef struct qp_scores_args {
     qp_bf16 *y;          /* out [Hq, T, S], bf16                        */
     int64_t tokens, keys_count, query_heads, key_heads, d;
     float scale;
-    int lanes, run;
+    qp_sum_order order;
 } qp_scores_args;
 
 /* The mask of a key behind the query: the least finite bf16, as torch.finfo(torch.bfloat16).min. */

@@ -1,7 +1,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../numerics/lane_fma.h"
 #include "../numerics/strict_fp.h"
 #include "scores.h"
 
@@ -16,8 +15,7 @@ qp_scores_args qp_scores_bind(const qp_call *call)
         .query_heads = call->extent[QP_SCORES_HQ],
         .key_heads = call->extent[QP_SCORES_HKV],
         .d = call->extent[QP_SCORES_D],
-        .lanes = call->params.lanes,
-        .run = call->params.run,
+        .order = call->params.order,
         .scale = call->params.scale,
     };
 }
@@ -27,7 +25,7 @@ static const char *precondition(const qp_call *call)
     const qp_scores_args a = qp_scores_bind(call);
     if (a.keys_count < a.tokens) return "there are fewer keys than queries";                       /* P1 */
     if (a.query_heads % a.key_heads) return "the query heads are not a multiple of the key heads"; /* P2 */
-    if (!qp_order_is_known(a.lanes, a.run)) return "the order of summation is not known";     /* P3 */
+    if (!qp_sum_order_is_known(a.order)) return "the order of summation is not known";     /* P3 */
     return NULL;
 }
 
@@ -43,7 +41,7 @@ static const qp_case cases[] = {
     { .name = "decode_200", .extent = { 1, 200, 16, 8, 128 }, SCALE },
     { .name = "decode_33_lanes",
       .extent = { 1, 33, 4, 2, 128 },
-      .params = { .scale = 0.08838834764f, .lanes = 16, .run = 8 } },
+      .params = { .scale = 0.08838834764f, .order = { .lanes = 16, .run = 8 } } },
     { .name = "prefill_33", .extent = { 33, 33, 16, 8, 128 }, SCALE },
     { .name = "chunk_after_17", .extent = { 5, 22, 4, 2, 128 }, SCALE },
     { .name = "wide", .extent = { 3, 3, 3, 1, 40 }, SCALE, .fill = QP_FILL_WIDE },

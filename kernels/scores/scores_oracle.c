@@ -1,3 +1,4 @@
+#include "../threads.h"
 #include "scores.h"
 
 static double dot(const double *a, const double *b, int64_t n)
@@ -14,7 +15,7 @@ qp_status qp_scores_oracle(const qp_call *call)
     const double *q = call->in[QP_SCORES_Q], *keys = call->in[QP_SCORES_KEYS];
     double *y = call->out[0];
     const int64_t group = a.query_heads / a.key_heads, past = a.keys_count - a.tokens;
-#pragma omp parallel for
+#pragma omp parallel for if (QP_WORTH_THREADS(a.tokens * a.query_heads * a.keys_count * a.d))
     for (int64_t row = 0; row < a.query_heads * a.tokens; row++) {
         const int64_t h = row / a.tokens, t = row % a.tokens;
         for (int64_t s = 0; s < a.keys_count; s++) {
