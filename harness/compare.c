@@ -5,6 +5,7 @@
 
 #include "../kernels/numerics/bf16.h"
 #include "../kernels/numerics/strict_fp.h"
+#include "../kernels/threads.h"
 
 enum {
     ZERO_DISTANCE = 5, /* index of "0" in the list below */
@@ -176,29 +177,80 @@ static uint64_t select_distance(qp_dtype dtype, const void *want, const void *go
     }
 }
 
+/* ---- Pieces. A tensor is cut into pieces of its own, whatever the number of threads, and their results are joined in
+ * order, so that the same tensors always give the same digits. ---- */
+
+enum { PIECES = 64, LEAST_PIECE = 1 << 15 };
+
+typedef struct pieces {
+    int count;
+    int64_t size;
+} pieces;
+
+static pieces cut_into_pieces(int64_t n)
+{
+    pieces p = { 1, n };
+    if (n > LEAST_PIECE) p.size = n / PIECES > LEAST_PIECE ? (n + PIECES - 1) / PIECES : LEAST_PIECE;
+    p.count = (int)((n + p.size - 1) / p.size);
+    return p;
+}
+
+static void compare_piece(qp_dtype dtype, const void *want, const void *got, int64_t start, int64_t end, tally *t)
+{
+    memset(t, 0, sizeof *t);
+    t->result.worst = -1;
+    if (dtype == QP_BF16) {
+        for (int64_t i = start; i < end; i++)
+            add_float(t, i, (uint32_t)load_u16(want, i) << 16, (uint32_t)load_u16(got, i) << 16, 16);
+    } else if (dtype == QP_F32) {
+        for (int64_t i = start; i < end; i++) add_float(t, i, load_u32(want, i), load_u32(got, i), 0);
+    } else {
+        t->finite = end - start;
+        for (int64_t i = start; i < end; i++) {
+            const int64_t a = load_i64(want, i), b = load_i64(got, i);
+            t->result.nonzero += a != 0;
+            if (a == b) continue;
+            const uint64_t distance = distance_i64(a, b);
+            add_distance(t, i, distance, histogram_class(distance, b < a), (double)distance);
+        }
+    }
+}
+
+/* Adds what was found behind everything that `t` holds. */
+static void join_tally(tally *t, const tally *next)
+{
+    qp_comparison *r = &t->result;
+    const qp_comparison *n = &next->result;
+    r->mismatches += n->mismatches;
+    r->class_mismatches += n->class_mismatches;
+    r->signed_zeros += n->signed_zeros;
+    r->nonzero += n->nonzero;
+    r->nonfinite += n->nonfinite;
+    for (int i = 0; i < QP_ULP_CLASSES; i++) r->histogram[i] += n->histogram[i];
+    if (n->max_abs > r->max_abs) r->max_abs = n->max_abs;
+    if (next->max_distance > t->max_distance) t->max_distance = next->max_distance;
+    t->finite += next->finite;
+    const bool farther = next->worst_distance > t->worst_distance;
+    if (!t->worst_is_class && (next->worst_is_class || farther)) {
+        r->worst = n->worst;
+        t->worst_is_class = next->worst_is_class;
+        t->worst_distance = next->worst_distance;
+    }
+}
+
 qp_comparison qp_compare(qp_dtype dtype, const void *want, const void *got, int64_t n)
 {
-    tally t;
+    tally t, found[PIECES];
     memset(&t, 0, sizeof t);
     t.result.worst = -1;
     if (n <= 0 || (dtype != QP_BF16 && dtype != QP_F32 && dtype != QP_I64)) return t.result;
 
+    const pieces p = cut_into_pieces(n);
+#pragma omp parallel for if (QP_WORTH_THREADS(n))
+    for (int i = 0; i < p.count; i++)
+        compare_piece(dtype, want, got, i * p.size, n - i * p.size < p.size ? n : (i + 1) * p.size, &found[i]);
+    for (int i = 0; i < p.count; i++) join_tally(&t, &found[i]);
     t.result.elements = n;
-    if (dtype == QP_BF16) {
-        for (int64_t i = 0; i < n; i++)
-            add_float(&t, i, (uint32_t)load_u16(want, i) << 16, (uint32_t)load_u16(got, i) << 16, 16);
-    } else if (dtype == QP_F32) {
-        for (int64_t i = 0; i < n; i++) add_float(&t, i, load_u32(want, i), load_u32(got, i), 0);
-    } else {
-        t.finite = n;
-        for (int64_t i = 0; i < n; i++) {
-            const int64_t a = load_i64(want, i), b = load_i64(got, i);
-            t.result.nonzero += a != 0;
-            if (a == b) continue;
-            const uint64_t distance = distance_i64(a, b);
-            add_distance(&t, i, distance, histogram_class(distance, b < a), (double)distance);
-        }
-    }
     t.result.histogram[ZERO_DISTANCE] = n - t.result.mismatches;
     t.result.max_ulp = (double)t.max_distance;
 
@@ -215,21 +267,44 @@ qp_comparison qp_compare(qp_dtype dtype, const void *want, const void *got, int6
     return t.result;
 }
 
-qp_error qp_error_of(qp_dtype a_dtype, const void *a, qp_dtype b_dtype, const void *b, int64_t n)
+typedef struct error_sum {
+    double max_abs, squares;
+    int64_t nonfinite;
+} error_sum;
+
+static error_sum error_of_piece(qp_dtype a_dtype, const void *a, qp_dtype b_dtype, const void *b, int64_t start,
+                                int64_t end)
 {
-    qp_error error = { 0.0, 0.0, 0 };
-    double squares = 0.0;
-    for (int64_t i = 0; i < n; i++) {
+    error_sum sum = { 0.0, 0.0, 0 };
+    for (int64_t i = start; i < end; i++) {
         const double x = qp_element(a_dtype, a, i), y = qp_element(b_dtype, b, i);
         if (isfinite(x) && isfinite(y)) {
             const double difference = fabs(x - y);
-            squares += difference * difference;
-            if (difference > error.max_abs) error.max_abs = difference;
+            sum.squares += difference * difference;
+            if (difference > sum.max_abs) sum.max_abs = difference;
         } else if (!(isinf(x) && isinf(y) && signbit(x) == signbit(y))) {
-            error.nonfinite++;
+            sum.nonfinite++;
         }
     }
+    return sum;
+}
+
+qp_error qp_error_of(qp_dtype a_dtype, const void *a, qp_dtype b_dtype, const void *b, int64_t n)
+{
+    qp_error error = { 0.0, 0.0, 0 };
+    error_sum found[PIECES];
+    double squares = 0.0;
+    if (n <= 0) return error;
+    const pieces p = cut_into_pieces(n);
+#pragma omp parallel for if (QP_WORTH_THREADS(n))
+    for (int i = 0; i < p.count; i++)
+        found[i] = error_of_piece(a_dtype, a, b_dtype, b, i * p.size, n - i * p.size < p.size ? n : (i + 1) * p.size);
+    for (int i = 0; i < p.count; i++) {
+        squares += found[i].squares;
+        error.nonfinite += found[i].nonfinite;
+        if (found[i].max_abs > error.max_abs) error.max_abs = found[i].max_abs;
+    }
     const int64_t counted = n - error.nonfinite;
-    if (n > 0 && counted > 0) error.rms = sqrt(squares / (double)counted);
+    if (counted > 0) error.rms = sqrt(squares / (double)counted);
     return error;
 }

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "../kernels/numerics/strict_fp.h"
+#include "../kernels/threads.h"
 #include "../model/clock.h"
 #include "../model/trace.h"
 #include "golden_model.h"
@@ -134,6 +135,7 @@ static qp_status new_row(verifier *v, qp_row **row)
 static int64_t count_true_zeros(const qp_plan_tensor *tensor, const void *golden, const double *truth, int64_t n)
 {
     int64_t count = 0;
+#pragma omp parallel for reduction(+ : count) if (QP_WORTH_THREADS(n))
     for (int64_t i = 0; i < n; i++) count += qp_element(tensor->dtype, golden, i) == 0.0 && fabs(truth[i]) < 0x1p-126;
     return count;
 }
@@ -203,8 +205,8 @@ static qp_status read_captured(verifier *v, const qp_golden_phase *phase, const 
             void *captured = qp_store_tensor(&v->captured, plan, index);
             qp_trace_push(QP_TRACE_IO, "read golden", node->layer, phase->past,
                           qp_store_bytes(&v->captured, plan, index));
-            const qp_status read = qp_golden_read(v->golden, phase, tensor->name, tensor->dtype, tensor->rank,
-                                                  tensor->dim, captured);
+            const qp_status read =
+                qp_golden_read(v->golden, phase, tensor->name, tensor->dtype, tensor->rank, tensor->dim, captured);
             qp_trace_pop();
             QP_TRY(read);
             if (!on_cpu(v))
@@ -239,6 +241,7 @@ static qp_status run_local_oracle(verifier *v, const qp_plan *plan, const qp_pla
         const int64_t n = qp_operand_elements(&operation->in[i], &call);
         QP_TRY(reserve(&v->widened[i], (size_t)n * sizeof(double)));
         double *wide = v->widened[i].data;
+#pragma omp parallel for if (QP_WORTH_THREADS(n))
         for (int64_t j = 0; j < n; j++) wide[j] = qp_element(operation->in[i].dtype, call.in[i], j);
         oracle.in[i] = wide;
     }

@@ -57,9 +57,9 @@ QP_MUST_USE qp_status qp_device_check_canaries(qp_device *device);
 QP_MUST_USE qp_status qp_device_mark(qp_device *device, int mark);
 /* Seconds from one mark to another. */
 QP_MUST_USE qp_status qp_device_elapsed(qp_device *device, int from, int to, double *seconds);
-/* The clock of the multiprocessors in Hz, measured just now, after everything enqueued; 0 where nobody can tell (the CPU). */
+/* The clock of the multiprocessors in Hz, measured just now, after everything enqueued; 0 if unknown, as on the CPU. */
 QP_MUST_USE qp_status qp_device_clock(qp_device *device, double *hertz);
-/* Waits, and tells a profiler that listens to begin or to stop: cudaProfilerStart, cudaProfilerStop. Nothing on the CPU. */
+/* Waits, and tells a profiler to begin or to stop: cudaProfilerStart, cudaProfilerStop. Nothing on the CPU. */
 QP_MUST_USE qp_status qp_device_profile(qp_device *device, bool on);
 
 #ifdef __cplusplus

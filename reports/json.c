@@ -5,11 +5,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "../model/json.h"
 #include "environment.h"
+#include "json_report.h"
 #include "reports.h"
 
-static void put_environment(qp_json_writer *w, const qp_device_facts *device)
+void qp_json_put_environment(qp_json_writer *w, const qp_device_facts *device)
 {
     const qp_environment environment = qp_environment_read();
     qp_json_open_object(w, "environment");
@@ -143,7 +143,7 @@ static void put_report(qp_json_writer *w, const qp_report *report, const qp_gold
     const qp_report_summary *summary = &report->summary;
     qp_json_open_object(w, NULL);
     qp_json_put_string(w, "schema", "qwen3-parity-verify/1");
-    put_environment(w, &report->device);
+    qp_json_put_environment(w, &report->device);
     qp_json_put_string(w, "model", report->model);
     put_golden(w, report->golden, golden);
     qp_json_put_string(w, "backend", report->backend);
@@ -178,16 +178,12 @@ static void put_report(qp_json_writer *w, const qp_report *report, const qp_gold
     qp_json_close(w);
 }
 
-qp_status qp_report_write_json(const qp_report *report, const qp_golden *golden, const char *path)
+qp_status qp_json_write_report(const qp_json_writer *w, const char *path)
 {
-    qp_status status = QP_OK;
     FILE *stream = NULL;
     char *partial = NULL;
     bool written = false; /* there is a file `partial` to remove */
-
-    qp_json_writer *w = qp_json_writer_open();
-    put_report(w, report, golden);
-    status = qp_json_writer_status(w);
+    qp_status status = qp_json_writer_status(w);
     if (status != QP_OK) goto done;
 
     const size_t bytes = strlen(path) + 40;
@@ -224,6 +220,14 @@ qp_status qp_report_write_json(const qp_report *report, const qp_golden *golden,
 done:
     if (written) (void)unlink(partial);
     free(partial);
+    return status;
+}
+
+qp_status qp_report_write_json(const qp_report *report, const qp_golden *golden, const char *path)
+{
+    qp_json_writer *w = qp_json_writer_open();
+    put_report(w, report, golden);
+    const qp_status status = qp_json_write_report(w, path);
     qp_json_writer_close(w);
     return status;
 }

@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stdio.h>
 
+#include "../harness/bench.h"
 #include "../harness/golden.h"
 #include "../harness/verdict.h"
 #include "../kernels/status.h"
@@ -21,5 +22,12 @@ void qp_report_print(const qp_report *report, const qp_golden *golden, qp_termin
 /* The JSON of `verify` (schema: reports/README.md). Written beside `path` first and renamed, so that an
  * interrupted run leaves no half file. QP_IO if it cannot be written. */
 QP_MUST_USE qp_status qp_report_write_json(const qp_report *report, const qp_golden *golden, const char *path);
+
+/* What `bench` found: a table for each phase, one line a row, then the passes, what has no time and why, the machine's
+ * ceilings, and a verdict last. */
+void qp_bench_print(const qp_bench_report *report, qp_terminal_style style, FILE *stream);
+
+/* The JSON of `bench` (schema: reports/README.md), written as that of `verify`. `golden` may be NULL. */
+QP_MUST_USE qp_status qp_bench_write_json(const qp_bench_report *report, const qp_golden *golden, const char *path);
 
 #endif

@@ -4,30 +4,10 @@
 #include <string.h>
 
 #include "environment.h"
+#include "page.h"
 #include "reports.h"
 
 enum { MAX_LISTED = 20 }; /* rows that did not pass, and tensors not compared: the JSON has all of them */
-
-typedef enum colour { PLAIN, GREEN, YELLOW, RED, DIM } colour;
-
-typedef struct page {
-    FILE *stream;
-    bool color;
-} page;
-
-static const char *start(const page *p, colour c)
-{
-    static const char *const codes[] = { "", "\033[32m", "\033[33m", "\033[31m", "\033[2m" };
-    return p->color ? codes[c] : "";
-}
-
-static const char *stop(const page *p, colour c) { return p->color && c != PLAIN ? "\033[0m" : ""; }
-
-/* Text from a file or the command line, without what could steer a terminal. */
-static void put_text(const page *p, const char *text)
-{
-    for (; *text; text++) (void)fputc((unsigned char)*text < ' ' || *text == 0x7f ? '?' : *text, p->stream);
-}
 
 /* A count in at most 6 characters: "98765", "1.23M". */
 typedef struct count_text {
@@ -180,7 +160,7 @@ static void print_group(const page *p, const group *g, int width)
         local ? say_ulp(g->local_ulp).text : "-", qp_gate_name(g->gate),
         local ? say_error(pooled_rms(&g->ours)).text : "-", local ? say_error(pooled_rms(&g->golden)).text : "-",
         carried ? say_count(g->carried_mismatches).text : "-", origin ? say_error(pooled_rms(&g->came_in)).text : "-",
-        origin ? say_error(pooled_rms(&g->added)).text : "-", start(p, c), mark, stop(p, c));
+        origin ? say_error(pooled_rms(&g->added)).text : "-", page_start(p, c), mark, page_stop(p, c));
 }
 
 static void print_groups(const page *p, const qp_report *report)
@@ -204,15 +184,15 @@ static void print_groups(const page *p, const qp_report *report)
         add_row(&groups[at], row);
     }
     (void)fprintf(p->stream, "%s%-*s %5s %6s ---- local, on PyTorch's inputs ---- -- carried, on ours --%s\n",
-                  start(p, DIM), width, "", "", "", stop(p, DIM));
-    (void)fprintf(p->stream, "%s%-*s %5s %6s %6s %5s %-7s %7s %7s %6s %7s %7s %s%s\n", start(p, DIM), width, "boundary",
-                  "rows", "elem", "differ", "ulp", "gate", "ours", "PyTorch", "differ", "came in", "added", "verdict",
-                  stop(p, DIM));
+                  page_start(p, DIM), width, "", "", "", page_stop(p, DIM));
+    (void)fprintf(p->stream, "%s%-*s %5s %6s %6s %5s %-7s %7s %7s %6s %7s %7s %s%s\n", page_start(p, DIM), width,
+                  "boundary", "rows", "elem", "differ", "ulp", "gate", "ours", "PyTorch", "differ", "came in", "added",
+                  "verdict", page_stop(p, DIM));
     for (int i = 0; i < count; i++) print_group(p, &groups[i], width);
     (void)fprintf(p->stream,
                   "%sours, PyTorch: error against fp64; came in, added: the two parts of ours - golden; "
                   "all as root mean square%s\n",
-                  start(p, DIM), stop(p, DIM));
+                  page_start(p, DIM), page_stop(p, DIM));
     free(groups);
 }
 
@@ -225,8 +205,8 @@ static void print_rows(const page *p, const qp_report *report)
         const int length = (int)strlen(report->rows[i].key);
         if (length > width) width = length;
     }
-    (void)fprintf(p->stream, "%s%-*s %-7s %6s %6s %5s %-7s %7s %7s %s%s\n", start(p, DIM), width, "key", "mode", "elem",
-                  "differ", "ulp", "gate", "ours", "PyTorch", "verdict", stop(p, DIM));
+    (void)fprintf(p->stream, "%s%-*s %-7s %6s %6s %5s %-7s %7s %7s %s%s\n", page_start(p, DIM), width, "key", "mode",
+                  "elem", "differ", "ulp", "gate", "ours", "PyTorch", "verdict", page_stop(p, DIM));
     for (int i = 0; i < report->row_count; i++) {
         const qp_row *row = &report->rows[i];
         colour c;
@@ -235,7 +215,7 @@ static void print_rows(const page *p, const qp_report *report)
                       qp_mode_name(row->mode), say_count(row->comparison.elements).text,
                       say_count(row->comparison.mismatches).text, say_ulp(row->comparison.max_ulp).text,
                       qp_gate_name(row->gate), say_error(row->ours_oracle.rms).text,
-                      say_error(row->golden_oracle.rms).text, start(p, c), mark, stop(p, c));
+                      say_error(row->golden_oracle.rms).text, page_start(p, c), mark, page_stop(p, c));
     }
 }
 
@@ -263,9 +243,9 @@ static void print_not_passed(const page *p, const qp_report *report)
         if (found++ >= MAX_LISTED) continue;
         if (found == 1) (void)fputc('\n', p->stream);
         const char *mark = mark_of(row->verdict, &c);
-        (void)fprintf(p->stream, "%s%s%s  %s  %s  (%s, %s)\n      ", start(p, c), mark, stop(p, c), row->key,
+        (void)fprintf(p->stream, "%s%s%s  %s  %s  (%s, %s)\n      ", page_start(p, c), mark, page_stop(p, c), row->key,
                       qp_mode_name(row->mode), row->operation, row->implementation);
-        put_text(p, row->reason);
+        page_put(p, row->reason);
         print_worst(p, row);
         (void)fputc('\n', p->stream);
     }
@@ -277,14 +257,14 @@ static void print_not_passed(const page *p, const qp_report *report)
 static void print_not_compared(const page *p, const qp_report *report)
 {
     if (report->left_out)
-        (void)fprintf(p->stream, "\n%sleft out by --only%s: %" PRId64 " tensors of the golden\n", start(p, DIM),
-                      stop(p, DIM), report->left_out);
+        (void)fprintf(p->stream, "\n%sleft out by --only%s: %" PRId64 " tensors of the golden\n", page_start(p, DIM),
+                      page_stop(p, DIM), report->left_out);
     if (report->not_compared_count == 0) return;
-    (void)fprintf(p->stream, "\n%snot compared%s: %d tensors of the golden\n", start(p, RED), stop(p, RED),
+    (void)fprintf(p->stream, "\n%snot compared%s: %d tensors of the golden\n", page_start(p, RED), page_stop(p, RED),
                   report->not_compared_count);
     for (int i = 0; i < report->not_compared_count && i < MAX_LISTED; i++) {
         (void)fprintf(p->stream, "      %s: ", report->not_compared[i].key);
-        put_text(p, report->not_compared[i].why);
+        page_put(p, report->not_compared[i].why);
         (void)fputc('\n', p->stream);
     }
     if (report->not_compared_count > MAX_LISTED)
@@ -300,15 +280,15 @@ static void put_attribute(const page *p, const qp_golden *golden, const char *na
     const char *value = golden ? qp_golden_attribute(golden, name) : NULL;
     if (!value || !*value) return;
     (void)fprintf(p->stream, ", %s", label);
-    put_text(p, value);
+    page_put(p, value);
 }
 
 static void print_header(const page *p, const qp_report *report, const qp_golden *golden)
 {
     (void)fputs("model   ", p->stream);
-    put_text(p, report->model);
+    page_put(p, report->model);
     (void)fputs("\ngolden  ", p->stream);
-    put_text(p, report->golden);
+    page_put(p, report->golden);
     put_attribute(p, golden, "device_name", "");
     put_attribute(p, golden, "torch_version", "PyTorch ");
     put_attribute(p, golden, "transformers_version", "transformers ");
@@ -317,12 +297,12 @@ static void print_header(const page *p, const qp_report *report, const qp_golden
                   report->backend, report->plan);
     if (report->only) {
         (void)fputs(", only ", p->stream);
-        put_text(p, report->only);
+        page_put(p, report->only);
     }
     if (report->fault) {
-        (void)fprintf(p->stream, ", %swith the planted fault ", start(p, YELLOW));
-        put_text(p, report->fault);
-        (void)fputs(stop(p, YELLOW), p->stream);
+        (void)fprintf(p->stream, ", %swith the planted fault ", page_start(p, YELLOW));
+        page_put(p, report->fault);
+        (void)fputs(page_stop(p, YELLOW), p->stream);
     }
     (void)fputs("\n\n", p->stream);
 }
@@ -332,8 +312,8 @@ static void print_summary(const page *p, const qp_report *report)
     const qp_report_summary *s = &report->summary;
     const bool pass = s->verdict == QP_VERDICT_PASS;
     const colour c = pass ? GREEN : RED;
-    (void)fprintf(p->stream, "\n%s%s%s  %" PRId64 " rows, %s elements, %" PRId64 " failed", start(p, c),
-                  pass ? "PASS" : "FAIL", stop(p, c), s->rows, say_grouped(s->elements).text, s->failed);
+    (void)fprintf(p->stream, "\n%s%s%s  %" PRId64 " rows, %s elements, %" PRId64 " failed", page_start(p, c),
+                  pass ? "PASS" : "FAIL", page_stop(p, c), s->rows, say_grouped(s->elements).text, s->failed);
     if (s->untrusted) (void)fprintf(p->stream, ", %" PRId64 " untrusted", s->untrusted);
     if (report->not_compared_count) (void)fprintf(p->stream, ", %d not compared", report->not_compared_count);
     if (s->carried_only)

@@ -26,7 +26,8 @@ typedef struct qp_command {
     qp_status (*run)(int *exit_code);
 } qp_command;
 
-extern const qp_command qp_command_verify, qp_command_generate, qp_command_coherence, qp_command_list, qp_command_info;
+extern const qp_command qp_command_verify, qp_command_generate, qp_command_coherence, qp_command_bench, qp_command_list,
+    qp_command_info;
 
 /* Options that several commands share. */
 typedef struct qp_run_options {
@@ -35,6 +36,9 @@ typedef struct qp_run_options {
     const char *plan;    /* "reference" */
     const char *fault;   /* NULL: none */
     qp_option_list impl;
+    const char *shape; /* in place of a model: random weights (model/random_model.h); NULL: none */
+    int64_t layers;    /* of the shape; 0: all */
+    int64_t seed;      /* of the weights */
 } qp_run_options;
 
 /* clang-format off */
@@ -51,7 +55,7 @@ typedef struct qp_run_options {
 
 /* What the options stand for, opened: which implementations, of which model, on which device. */
 typedef struct qp_run_context {
-    const char *model_path;
+    const char *model_path;        /* or the shape */
     char embedded_model[PATH_MAX]; /* where model_path is kept if no model was named */
     qp_selection selection;
     qp_model model;
@@ -59,7 +63,8 @@ typedef struct qp_run_context {
 } qp_run_context;
 
 /* QP_USAGE for an unknown word, QP_DEVICE for a backend that this build or machine has not, QP_UNSUPPORTED for a plan
- * that does not exist yet, and what qp_model_open gives. qp_run_close accepts what a failure left. */
+ * that does not exist yet, and what qp_model_open or qp_model_open_random gives. qp_run_close accepts what a failure
+ * left. */
 QP_MUST_USE qp_status qp_run_open(const qp_run_options *options, qp_run_context *context);
 void qp_run_close(qp_run_context *context);
 

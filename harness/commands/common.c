@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "../../model/clock.h"
+#include "../../model/random_model.h"
 #include "commands.h"
 
 static qp_status select_implementations(const qp_run_options *options, qp_selection *selection)
@@ -53,9 +54,15 @@ qp_status qp_run_open(const qp_run_options *options, qp_run_context *context)
 {
     memset(context, 0, sizeof *context);
     QP_TRY(select_implementations(options, &context->selection));
-    context->model_path = options->model;
-    QP_TRY(qp_default_path(&context->model_path, "qwen3-tiny", context->embedded_model));
-    QP_TRY(qp_model_open(context->model_path, &context->model));
+    if (options->shape) {
+        context->model_path = options->shape;
+        qp_progress_line(NULL, 0, 1, "making random weights");
+        QP_TRY(qp_model_open_random(options->shape, options->layers, (uint64_t)options->seed, &context->model));
+    } else {
+        context->model_path = options->model;
+        QP_TRY(qp_default_path(&context->model_path, "qwen3-tiny", context->embedded_model));
+        QP_TRY(qp_model_open(context->model_path, &context->model));
+    }
     qp_progress_line(NULL, 0, 1, "placing the weights");
     const qp_status status = qp_runtime_open(&context->model, context->selection.backend, &context->runtime);
     qp_progress_line(NULL, 1, 1, "");

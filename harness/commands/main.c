@@ -3,8 +3,13 @@
 
 #include "commands.h"
 
-static const qp_command *const commands[] = { &qp_command_verify, &qp_command_generate, &qp_command_coherence,
-                                              &qp_command_list,   &qp_command_info,     NULL };
+static const qp_command *const commands[] = { &qp_command_verify,
+                                              &qp_command_generate,
+                                              &qp_command_coherence,
+                                              &qp_command_bench,
+                                              &qp_command_list,
+                                              &qp_command_info,
+                                              NULL };
 
 static void print_help(FILE *stream)
 {

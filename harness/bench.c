@@ -1,0 +1,921 @@
+#include "bench.h"
+
+#include <fnmatch.h>
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../kernels/context/context.h"
+#include "../kernels/linear/linear.h"
+#include "../kernels/numerics/strict_fp.h"
+#include "../kernels/scores/scores.h"
+#include "../model/clock.h"
+#include "../model/random_model.h"
+#include "../model/trace.h"
+#include "golden_model.h"
+#include "verdict.h"
+
+enum { DEFAULT_PREFILL = 512, DEFAULT_CONTEXT = 128, CEILING_SAMPLES = 20 };
+enum { PROGRESS = 1000 }; /* units of a phase on the progress line */
+
+/* Multiply-adds of one node that are asked of the CPU: minutes on a large machine. */
+static const double most_on_cpu = 2e11;
+
+const char *qp_protocol_name(qp_protocol protocol)
+{
+    switch (protocol) {
+    case QP_PROTOCOL_COLD: return "cold";
+    case QP_PROTOCOL_HOT: return "hot";
+    case QP_PROTOCOL_IN_MODEL: return "in-model";
+    case QP_PROTOCOLS: break;
+    }
+    return "unknown protocol";
+}
+
+/* ---- State of a run. ---- */
+
+/* Memory on the host that grows. */
+typedef struct memory {
+    void *data;
+    size_t bytes;
+} memory;
+
+/* The forward pass that is measured. */
+typedef struct phase {
+    const char *name;
+    int64_t past, tokens;
+    const int64_t *ids;
+    const qp_golden_phase *golden; /* NULL: random tokens */
+    int64_t *random_ids;
+    qp_plan plan;
+    qp_store store;
+    int *row_of;             /* [nodes] the node's row, or -1: --only leaves it out */
+    int first_row, past_row; /* of this phase in the report */
+} phase;
+
+typedef struct bench {
+    const qp_runtime *runtime;
+    const qp_model *model;
+    const qp_golden *golden; /* may be NULL */
+    const qp_bench_options *options;
+    qp_bench_report *report;
+    qp_cublas_choices choices;
+    qp_timer timer;
+    int row_room;
+    phase phases[2];
+    int phase_count, phases_done;
+    memory captured[QP_MAX_OUT]; /* the golden's outputs of the node at hand */
+    memory input[QP_MAX_IN], want[QP_MAX_OUT], got[QP_MAX_OUT];
+    memory scratch;
+} bench;
+
+static qp_status reserve(memory *m, size_t bytes)
+{
+    if (m->bytes >= bytes) return QP_OK;
+    free(m->data);
+    m->data = malloc(bytes);
+    m->bytes = m->data ? bytes : 0;
+    return m->data ? QP_OK : qp_fail(QP_NO_MEMORY, "no memory for %zu bytes of a tensor", bytes);
+}
+
+static qp_device *device_of(const bench *b) { return b->runtime->device; }
+
+static int inputs_of(const qp_plan_node *node) { return qp_operand_count(node->operation->in, QP_MAX_IN); }
+static int outputs_of(const qp_plan_node *node) { return qp_operand_count(node->operation->out, QP_MAX_OUT); }
+
+/* `part` is the share of the phase that is done, of PROGRESS. */
+static void say_progress(const bench *b, const phase *p, int part, const char *what)
+{
+    char text[QP_NAME_MAX + 32];
+    if (!b->options->progress) return;
+    (void)snprintf(text, sizeof text, "%s: %s", p ? p->name : "the machine", what);
+    b->options->progress(b->options->progress_context, PROGRESS * b->phases_done + part, PROGRESS * b->phase_count + 1,
+                         text);
+}
+
+/* ---- Fingerprints: whether bits have changed. ---- */
+
+static uint64_t hash_bytes(uint64_t hash, const unsigned char *data, uint64_t bytes)
+{
+    for (uint64_t i = 0; i < bytes; i += sizeof(uint64_t)) {
+        uint64_t word = 0;
+        memcpy(&word, data + i, (size_t)(bytes - i < sizeof word ? bytes - i : sizeof word));
+        hash = qp_hash_of(hash ^ word, 1);
+    }
+    return hash;
+}
+
+static qp_status add_tensor(bench *b, const phase *p, int tensor, uint64_t *print)
+{
+    const uint64_t bytes = qp_store_bytes(&p->store, &p->plan, tensor);
+    const void *view = NULL;
+    QP_TRY(reserve(&b->scratch, (size_t)bytes));
+    QP_TRY(qp_store_view(&p->store, &p->plan, tensor, b->scratch.data, &view));
+    *print = hash_bytes(*print, view, bytes);
+    return QP_OK;
+}
+
+typedef struct node_prints {
+    uint64_t inputs, outputs;
+} node_prints;
+
+static qp_status print_node(bench *b, const phase *p, const qp_plan_node *node, node_prints *prints)
+{
+    *prints = (node_prints){ 0 };
+    for (int i = 0; i < inputs_of(node); i++)
+        if (p->plan.tensors[node->in[i]].kind != QP_TENSOR_WEIGHT)
+            QP_TRY(add_tensor(b, p, node->in[i], &prints->inputs));
+    for (int i = 0; i < outputs_of(node); i++) QP_TRY(add_tensor(b, p, node->out[i], &prints->outputs));
+    return QP_OK;
+}
+
+/* What a pass leaves: the logits, the token and the caches. */
+static qp_status print_pass(bench *b, const phase *p, uint64_t *print)
+{
+    *print = 0;
+    for (int t = 0; t < p->plan.tensor_count; t++)
+        if (p->plan.tensors[t].kind == QP_TENSOR_CACHE || t == p->plan.logits || t == p->plan.next_token)
+            QP_TRY(add_tensor(b, p, t, print));
+    return QP_OK;
+}
+
+/* ---- Rows. ---- */
+
+static bool same_params(const qp_params *a, const qp_params *b)
+{
+    return a->eps == b->eps && a->scale == b->scale && a->theta == b->theta && a->part == b->part &&
+           a->order.lanes == b->order.lanes && a->order.run == b->order.run && a->order.fold == b->order.fold &&
+           a->order.narrow == b->order.narrow;
+}
+
+static bool is_of_row(const qp_bench_row *row, const qp_plan_node *node, const qp_implementation *implementation)
+{
+    return row->operation == node->operation && !memcmp(row->extent, node->extent, sizeof row->extent) &&
+           same_params(&row->params, &node->params) && row->implementation.run == implementation->run;
+}
+
+static qp_status add_row(bench *b, const phase *p, const qp_plan_node *node, const qp_implementation *implementation)
+{
+    qp_bench_report *report = b->report;
+    if (report->row_count == b->row_room) {
+        const int room = b->row_room ? 2 * b->row_room : 64;
+        qp_bench_row *larger = realloc(report->rows, (size_t)room * sizeof *larger);
+        if (!larger) return qp_fail(QP_NO_MEMORY, "no memory for %d rows", room);
+        report->rows = larger;
+        b->row_room = room;
+    }
+    qp_bench_row *row = &report->rows[report->row_count++];
+    const qp_call call = qp_node_call(&p->plan, node, &p->store);
+    *row = (qp_bench_row){ .phase = p->name,
+                           .layer = node->layer,
+                           .operation = node->operation,
+                           .implementation = *implementation,
+                           .params = node->params,
+                           .cost = qp_operation_cost(node->operation, &call) };
+    memcpy(row->key, node->name, sizeof row->key);
+    memcpy(row->extent, node->extent, sizeof row->extent);
+    for (int i = 0; i < QP_PROTOCOLS; i++) row->time[i].why = "not verified";
+    return QP_OK;
+}
+
+/* "model.layers.*.mlp.up_proj": each once. */
+static void add_kind(qp_bench_row *row, const qp_plan_node *node)
+{
+    char kind[QP_NAME_MAX], layer[QP_NAME_MAX];
+    const size_t length = (size_t)snprintf(layer, sizeof layer, "model.layers.%d", node->layer);
+    const bool in_layer = node->layer >= 0 && !strncmp(node->name, layer, length);
+    (void)snprintf(kind, sizeof kind, "%s%.64s", in_layer ? "model.layers.*" : "",
+                   node->name + (in_layer ? length : 0));
+    for (int i = 0; i < row->kind_count; i++)
+        if (!strcmp(row->kinds[i], kind)) return;
+    if (row->kind_count < QP_BENCH_KINDS) memcpy(row->kinds[row->kind_count++], kind, sizeof kind);
+}
+
+static qp_status make_rows(bench *b, phase *p)
+{
+    p->first_row = p->past_row = b->report->row_count;
+    p->row_of = malloc((size_t)p->plan.node_count * sizeof *p->row_of);
+    if (!p->row_of) return qp_fail(QP_NO_MEMORY, "no memory for the rows of a plan");
+    for (int n = 0; n < p->plan.node_count; n++) {
+        const qp_plan_node *node = &p->plan.nodes[n];
+        qp_implementation implementation;
+        int r = p->first_row;
+        p->row_of[n] = -1;
+        if (b->options->only && fnmatch(b->options->only, node->name, 0) != 0) continue;
+        QP_TRY(qp_selection_find(&b->options->selection, node, &implementation));
+        while (r < b->report->row_count && !is_of_row(&b->report->rows[r], node, &implementation)) r++;
+        if (r == b->report->row_count) QP_TRY(add_row(b, p, node, &implementation));
+        b->report->rows[r].count++;
+        add_kind(&b->report->rows[r], node);
+        p->row_of[n] = r;
+    }
+    p->past_row = b->report->row_count;
+    return QP_OK;
+}
+
+static void refuse(qp_bench_row *row, bool failed, const char *reason)
+{
+    row->verified = NULL;
+    row->failed = row->failed || failed;
+    (void)snprintf(row->reason, sizeof row->reason, "%s", reason);
+    for (int i = 0; i < QP_PROTOCOLS; i++) row->time[i] = (qp_time){ .why = "not verified" };
+}
+
+/* ---- Whether a result is right. ---- */
+
+/* Judges an output as `verify` judges a local row, but for the oracle, and for whether the golden shows enough,
+ * which are verify's. */
+static bool holds(qp_bench_row *row, const qp_plan_tensor *tensor, qp_gate gate, const qp_bound *bound,
+                  const void *want, const void *got)
+{
+    qp_row judged = { .mode = QP_LOCAL, .gate = gate, .bound = *bound, .dtype = tensor->dtype, .rank = tensor->rank };
+    char reason[sizeof row->reason];
+    memcpy(judged.dim, tensor->dim, sizeof judged.dim);
+    judged.comparison = qp_compare(tensor->dtype, want, got, qp_plan_tensor_elements(tensor));
+    judged.true_zeros = judged.comparison.elements;
+    qp_judge(&judged);
+    row->gate = gate;
+    row->elements += judged.comparison.elements;
+    row->mismatches += judged.comparison.mismatches;
+    if (judged.verdict == QP_VERDICT_PASS) return true;
+    const bool own = !strcmp(tensor->name, row->key);
+    (void)snprintf(reason, sizeof reason, "%.70s%s%.120s", own ? "" : tensor->name, own ? "" : ": ", judged.reason);
+    refuse(row, judged.verdict == QP_VERDICT_FAIL, reason);
+    return false;
+}
+
+/* Our outputs in the host's memory. */
+static qp_status read_outputs(bench *b, const phase *p, const qp_plan_node *node, const void *outputs[QP_MAX_OUT])
+{
+    for (int i = 0; i < outputs_of(node); i++) {
+        QP_TRY(reserve(&b->got[i], (size_t)qp_store_bytes(&p->store, &p->plan, node->out[i])));
+        QP_TRY(qp_store_view(&p->store, &p->plan, node->out[i], b->got[i].data, &outputs[i]));
+    }
+    return QP_OK;
+}
+
+/* Reads what the golden holds of the node's outputs. */
+static qp_status read_captured(bench *b, const phase *p, const qp_plan_node *node, bool held[QP_MAX_OUT], bool *all)
+{
+    *all = p->golden != NULL;
+    for (int i = 0; i < outputs_of(node); i++) {
+        const qp_plan_tensor *tensor = &p->plan.tensors[node->out[i]];
+        held[i] = p->golden && qp_golden_has(p->golden, tensor->name);
+        *all = *all && held[i];
+        if (!held[i]) continue;
+        QP_TRY(reserve(&b->captured[i], (size_t)qp_store_bytes(&p->store, &p->plan, node->out[i])));
+        QP_TRY(qp_golden_read(b->golden, p->golden, tensor->name, tensor->dtype, tensor->rank, tensor->dim,
+                              b->captured[i].data));
+    }
+    return QP_OK;
+}
+
+/* So that the next nodes get the golden's own inputs, as in verify's local rows. */
+static qp_status give_captured(bench *b, const phase *p, const qp_plan_node *node, const bool held[QP_MAX_OUT])
+{
+    for (int i = 0; i < outputs_of(node); i++)
+        if (held[i])
+            QP_TRY(qp_device_write(device_of(b), qp_store_tensor(&p->store, &p->plan, node->out[i]),
+                                   b->captured[i].data, qp_store_bytes(&p->store, &p->plan, node->out[i])));
+    return QP_OK;
+}
+
+static qp_status compare_with_golden(bench *b, const phase *p, const qp_plan_node *node, qp_bench_row *row)
+{
+    const void *got[QP_MAX_OUT] = { NULL };
+    if (row->failed) return QP_OK; /* the first failure is told */
+    QP_TRY(read_outputs(b, p, node, got));
+    for (int i = 0; i < outputs_of(node); i++)
+        if (!holds(row, &p->plan.tensors[node->out[i]], row->implementation.gate, &node->operation->bound,
+                   b->captured[i].data, got[i]))
+            return QP_OK;
+    if (!row->verified) row->verified = "golden";
+    return QP_OK;
+}
+
+/* The contract on the CPU, on copies of the node's inputs, into b->want. */
+static qp_status run_contract(bench *b, const phase *p, const qp_plan_node *node, const qp_implementation *contract)
+{
+    qp_call call = { .params = node->params };
+    memcpy(call.extent, node->extent, sizeof call.extent);
+    for (int i = 0; i < inputs_of(node); i++) {
+        const qp_plan_tensor *tensor = &p->plan.tensors[node->in[i]];
+        const void *view = tensor->weight;
+        if (tensor->kind != QP_TENSOR_WEIGHT) {
+            QP_TRY(reserve(&b->input[i], (size_t)qp_store_bytes(&p->store, &p->plan, node->in[i])));
+            QP_TRY(qp_store_view(&p->store, &p->plan, node->in[i], b->input[i].data, &view));
+        }
+        call.in[i] = (const char *)view + (size_t)node->in_skip[i] * qp_dtype_bytes(tensor->dtype);
+    }
+    for (int i = 0; i < outputs_of(node); i++) {
+        const size_t bytes = (size_t)qp_store_bytes(&p->store, &p->plan, node->out[i]);
+        QP_TRY(reserve(&b->want[i], bytes));
+        memset(b->want[i].data, 0xff, bytes);
+        call.out[i] = b->want[i].data;
+    }
+    QP_TRY(qp_operation_check(node->operation, &call));
+    return contract->run(&call);
+}
+
+/* cuBLAS sums in the order that it chooses for a shape, and without a golden nobody knows which. Two f32 sums of the
+ * same products in different orders differ in their last bits, so the rounding to bf16 goes the other way for the few
+ * elements near a tie: with random products in 2 to 16 parts, for 4e-7 to 6e-7 of the elements times the products in a
+ * sum (1,024 to 25,600). The bound is three times that, and a base for small tensors. By ulp there is none, since a sum
+ * may nearly cancel; `strays` sees what is far off. */
+static qp_bound bound_of_own_order(int64_t products)
+{
+    return (qp_bound){ QP_ANY_ULP, 1e-2 + 2e-6 * (double)products, 0.0, "cuBLAS has an order of its own" };
+}
+
+static int64_t products_in_a_sum(const qp_plan_node *node)
+{
+    if (node->operation == &qp_linear_operation) return node->extent[QP_LINEAR_K];
+    if (node->operation == &qp_scores_operation) return node->extent[QP_SCORES_D];
+    if (node->operation == &qp_context_operation) return node->extent[QP_CONTEXT_S];
+    return 0;
+}
+
+/* Elements of bf16 that differ by more than their order of summation explains: by more than 2 ulp, and by more than the
+ * tensor core can cut off in as many steps from sums as large as the largest. */
+static int64_t strays(const void *want, const void *got, int64_t n, int64_t products)
+{
+    const double masked = 1e38; /* scores: the least bf16 is no sum */
+    double largest = 0.0;
+    int64_t count = 0;
+    for (int64_t i = 0; i < n; i++) {
+        const double size = fabs(qp_element(QP_BF16, want, i));
+        if (size > largest && size < masked) largest = size;
+    }
+    const double cut = ((double)products / 16.0 + 1.0) * 0x1p-22 * largest;
+    for (int64_t i = 0; i < n; i++) {
+        const double a = qp_element(QP_BF16, want, i), b = qp_element(QP_BF16, got, i);
+        const bool close = fabs(a - b) <= 0x1p-6 * fabs(a) + cut;
+        count += !(close || (isnan(a) && isnan(b)) || a == b);
+    }
+    return count;
+}
+
+static qp_status compare_with_cpu(bench *b, const phase *p, const qp_plan_node *node, qp_bench_row *row)
+{
+    const qp_implementation *contract = qp_implementation_find(node->operation->name, QP_CPU, NULL);
+    const bool chooses = !strcmp(row->implementation.name, "cublas");
+    const bool exact = !chooses && contract->gate == QP_GATE_EXACT && row->implementation.gate == QP_GATE_EXACT;
+    const int64_t products = products_in_a_sum(node);
+    const qp_bound bound = chooses ? bound_of_own_order(products) : node->operation->bound;
+    const void *got[QP_MAX_OUT] = { NULL };
+    if ((double)row->cost.flops / 2.0 > most_on_cpu) {
+        refuse(row, false, "too large for the CPU; give a golden");
+        return QP_OK;
+    }
+    QP_TRY(run_contract(b, p, node, contract));
+    QP_TRY(read_outputs(b, p, node, got));
+    for (int i = 0; i < outputs_of(node); i++) {
+        const qp_plan_tensor *tensor = &p->plan.tensors[node->out[i]];
+        if (!holds(row, tensor, exact ? QP_GATE_EXACT : QP_GATE_BOUNDED, &bound, b->want[i].data, got[i])) return QP_OK;
+        const int64_t far = chooses ? strays(b->want[i].data, got[i], qp_plan_tensor_elements(tensor), products) : 0;
+        if (far == 0) continue;
+        char reason[sizeof row->reason];
+        (void)snprintf(reason, sizeof reason, "%" PRId64 " elements differ by more than an order of summation explains",
+                       far);
+        refuse(row, true, reason);
+        return QP_OK;
+    }
+    row->verified = "cpu";
+    return QP_OK;
+}
+
+/* ---- Nodes alone. ---- */
+
+static qp_status poison_outputs(bench *b, const phase *p, const qp_plan_node *node, const qp_call *call)
+{
+    for (int i = 0; i < outputs_of(node); i++)
+        QP_TRY(qp_device_fill(device_of(b), call->out[i], 0xff, qp_store_bytes(&p->store, &p->plan, node->out[i])));
+    return QP_OK;
+}
+
+/* The row's first node, on its place: its inputs are there, its outputs are right. */
+static qp_status time_alone(bench *b, const phase *p, const qp_plan_node *node, qp_bench_row *row)
+{
+    const qp_call call = qp_node_call(&p->plan, node, &p->store);
+    node_prints before, after;
+    if (row->implementation.backend != qp_device_backend(device_of(b))) {
+        refuse(row, false, "a planted fault that no gate found; it runs on the CPU, and is not timed");
+        return QP_OK;
+    }
+    QP_TRY(print_node(b, p, node, &before));
+    QP_TRY(poison_outputs(b, p, node, &call)); /* what the timed launches do not write, shows */
+    QP_TRY(qp_timer_cold(&b->timer, b->options->samples, &row->implementation, &call, &row->time[QP_PROTOCOL_COLD]));
+    QP_TRY(qp_timer_hot(&b->timer, b->options->samples, &row->implementation, &call, &row->time[QP_PROTOCOL_HOT]));
+    QP_TRY(print_node(b, p, node, &after));
+    if (after.outputs != before.outputs) refuse(row, true, "the timed launches gave other bits than the verified one");
+    if (after.inputs != before.inputs) refuse(row, true, "the implementation changed its input");
+    return QP_OK;
+}
+
+static qp_status visit_node(bench *b, phase *p, int n, int *rows_done)
+{
+    const qp_plan_node *node = &p->plan.nodes[n];
+    const qp_call call = qp_node_call(&p->plan, node, &p->store);
+    qp_implementation implementation;
+    bool held[QP_MAX_OUT] = { false }, all_held = false;
+    QP_TRY(qp_selection_find(&b->options->selection, node, &implementation));
+    QP_TRY(read_captured(b, p, node, held, &all_held));
+    QP_TRY(poison_outputs(b, p, node, &call));
+    QP_TRY(qp_node_run(&p->plan, node, &implementation, device_of(b), &call));
+    if (p->row_of[n] >= 0) {
+        qp_bench_row *row = &b->report->rows[p->row_of[n]];
+        const bool first = !strcmp(row->key, node->name);
+        if (first) say_progress(b, p, PROGRESS * 7 / 10 * (*rows_done)++ / (p->past_row - p->first_row), node->name);
+        if (all_held)
+            QP_TRY(compare_with_golden(b, p, node, row));
+        else if (first)
+            QP_TRY(compare_with_cpu(b, p, node, row));
+        if (first && row->verified) {
+            qp_trace_push(QP_TRACE_BENCH, node->name, node->layer, p->past, row->cost.bytes);
+            const qp_status status = time_alone(b, p, node, row);
+            qp_trace_pop();
+            if (status != QP_OK) return qp_fail(status, "%s: %s", node->name, qp_last_error());
+        }
+    }
+    return give_captured(b, p, node, held);
+}
+
+/* ---- The whole pass. ---- */
+
+typedef struct pass {
+    bench *b;
+    const phase *p;
+    double host_seconds; /* for the host to enqueue it */
+    qp_status marked;
+} pass;
+
+static void mark_node(void *context, int done, int total, const char *what)
+{
+    pass *t = context;
+    (void)total;
+    (void)what;
+    if (t->marked == QP_OK) t->marked = qp_device_mark(device_of(t->b), done);
+}
+
+static qp_status run_pass(const pass *t, qp_progress progress, void *context)
+{
+    return qp_plan_run(&t->p->plan, &t->b->options->selection, &t->p->store, progress, context);
+}
+
+/* A value for each node. */
+static qp_status take_in_model(void *context, int64_t count, double *values)
+{
+    pass *t = context;
+    qp_device *device = device_of(t->b);
+    const int nodes = t->p->plan.node_count;
+    for (int64_t i = 0; i < count; i++) {
+        QP_TRY(qp_timer_occupy(&t->b->timer, t->host_seconds));
+        const double start = qp_seconds_now();
+        QP_TRY(run_pass(t, mark_node, t));
+        QP_TRY(t->marked);
+        QP_TRY(qp_device_mark(device, nodes));
+        t->host_seconds = 1.2 * (qp_seconds_now() - start);
+        QP_TRY(qp_device_wait(device));
+        for (int n = 0; n < nodes; n++) QP_TRY(qp_device_elapsed(device, n, n + 1, &values[i * nodes + n]));
+    }
+    return QP_OK;
+}
+
+/* Two values: by the device's clock and by the host's. */
+static qp_status take_step(void *context, int64_t count, double *values)
+{
+    pass *t = context;
+    qp_device *device = device_of(t->b);
+    for (int64_t i = 0; i < count; i++) {
+        const double start = qp_seconds_now();
+        QP_TRY(qp_device_mark(device, 0));
+        QP_TRY(run_pass(t, NULL, NULL));
+        QP_TRY(qp_device_mark(device, 1));
+        QP_TRY(qp_device_wait(device));
+        values[2 * i + 1] = qp_seconds_now() - start;
+        QP_TRY(qp_device_elapsed(device, 0, 1, &values[2 * i]));
+    }
+    return QP_OK;
+}
+
+/* Puts the samples of all nodes of a row together. */
+static qp_status pool_row(const phase *p, const qp_samples *samples, int r, qp_bench_row *row)
+{
+    const int nodes = p->plan.node_count;
+    double sum = 0.0, total = 0.0;
+    qp_samples pooled = { .dropped = samples->dropped * row->count, .clock = samples->clock };
+    pooled.values = malloc((size_t)(samples->count * row->count + 1) * sizeof(double));
+    if (!pooled.values) return qp_fail(QP_NO_MEMORY, "no memory for the samples of %s", row->key);
+    for (int64_t i = 0; i < samples->count * nodes; i++) {
+        total += samples->values[i];
+        if (p->row_of[i % nodes] != r) continue;
+        sum += samples->values[i];
+        pooled.values[pooled.count++] = samples->values[i];
+    }
+    row->time[QP_PROTOCOL_IN_MODEL] = qp_time_of(&pooled, 1);
+    row->share = total > 0.0 ? sum / total : 0.0;
+    free(pooled.values);
+    return QP_OK;
+}
+
+static qp_status time_in_model(bench *b, const phase *p, pass *t)
+{
+    qp_samples samples;
+    QP_TRY(qp_device_mark(device_of(b), p->plan.node_count)); /* makes room for all marks before time counts */
+    qp_trace_push(QP_TRACE_BENCH, "in-model", -1, p->past, 0);
+    qp_status status = qp_timer_sample(&b->timer, b->options->samples, p->plan.node_count, take_in_model, t, &samples);
+    qp_trace_pop();
+    for (int r = p->first_row; r < p->past_row && status == QP_OK; r++)
+        if (b->report->rows[r].verified) status = pool_row(p, &samples, r, &b->report->rows[r]);
+    free(samples.values);
+    return status;
+}
+
+static qp_status time_step(bench *b, pass *t, qp_bench_step *step)
+{
+    qp_samples samples;
+    qp_trace_push(QP_TRACE_BENCH, step->name, -1, step->context, step->cost.bytes);
+    const qp_status status = qp_timer_sample(&b->timer, b->options->samples, 2, take_step, t, &samples);
+    qp_trace_pop();
+    if (status == QP_OK) {
+        /* Apart, the host's times behind the device's. */
+        double *apart = malloc((size_t)(2 * samples.count + 1) * sizeof *apart);
+        for (int64_t i = 0; apart && i < samples.count; i++) {
+            apart[i] = samples.values[2 * i];
+            apart[samples.count + i] = samples.values[2 * i + 1];
+        }
+        free(samples.values);
+        samples.values = apart;
+        if (!apart) return qp_fail(QP_NO_MEMORY, "no memory for the samples of a pass");
+        step->time = qp_time_of(&samples, 1);
+        step->wall = qp_statistics_of(apart + samples.count, samples.count);
+    }
+    free(samples.values);
+    return status;
+}
+
+static void refuse_step(qp_bench_step *step, bool failed, const char *reason)
+{
+    step->verified = NULL;
+    step->failed = step->failed || failed;
+    step->next_token = -1;
+    step->time = (qp_time){ .why = "not verified" };
+    step->wall = (qp_statistics){ 0 };
+    (void)snprintf(step->reason, sizeof step->reason, "%s", reason);
+}
+
+/* Whether the pass is as right as its rows; `exact` tells whether all implementations are held to every bit. */
+static void judge_step(const bench *b, const phase *p, qp_bench_step *step, bool *exact)
+{
+    int left_out = 0, failed = 0, not_verified = 0;
+    *exact = true;
+    step->verified = "golden";
+    for (int n = 0; n < p->plan.node_count; n++) left_out += p->row_of[n] < 0;
+    for (int r = p->first_row; r < p->past_row; r++) {
+        const qp_bench_row *row = &b->report->rows[r];
+        failed += row->failed;
+        not_verified += !row->failed && !row->verified;
+        *exact = *exact && row->implementation.gate == QP_GATE_EXACT;
+        if (row->verified && !strcmp(row->verified, "cpu")) step->verified = "cpu";
+    }
+    char reason[sizeof step->reason] = "";
+    if (failed)
+        (void)snprintf(reason, sizeof reason, "%d of its rows failed", failed);
+    else if (not_verified)
+        (void)snprintf(reason, sizeof reason, "%d of its rows are not verified", not_verified);
+    else if (left_out)
+        (void)snprintf(reason, sizeof reason, "--only leaves %d of its nodes out", left_out);
+    if (*reason) refuse_step(step, false, reason);
+}
+
+/* The pass gives other bits than it should: neither it nor what was timed inside it counts. */
+static void refuse_pass(const bench *b, const phase *p, qp_bench_step *step, const char *reason)
+{
+    refuse_step(step, true, reason);
+    for (int r = p->first_row; r < p->past_row; r++) {
+        b->report->rows[r].time[QP_PROTOCOL_IN_MODEL] = (qp_time){ .why = "the whole pass is wrong" };
+        b->report->rows[r].share = 0.0;
+    }
+}
+
+/* The pass's token, and the golden's. */
+static qp_status read_token(bench *b, const phase *p, int64_t *token, bool *right)
+{
+    int64_t want = 0;
+    const qp_plan_tensor *tensor = &p->plan.tensors[p->plan.next_token];
+    const void *view = NULL;
+    QP_TRY(qp_store_view(&p->store, &p->plan, p->plan.next_token, token, &view));
+    memcpy(token, view, sizeof *token);
+    *right = true;
+    if (!p->golden || !qp_golden_has(p->golden, tensor->name)) return QP_OK;
+    QP_TRY(qp_golden_read(b->golden, p->golden, tensor->name, tensor->dtype, tensor->rank, tensor->dim, &want));
+    *right = want == *token;
+    return QP_OK;
+}
+
+/* `alone` is what the nodes gave one by one. */
+static qp_status time_pass(bench *b, const phase *p, uint64_t alone, qp_bench_step *step)
+{
+    pass t = { .b = b, .p = p, .marked = QP_OK };
+    uint64_t before = 0, after = 0;
+    int64_t token = -1;
+    bool exact = false, right_token = false, any = false;
+    judge_step(b, p, step, &exact);
+    for (int r = p->first_row; r < p->past_row; r++) any = any || b->report->rows[r].verified;
+    if (!any) return QP_OK;
+
+    const double start = qp_seconds_now();
+    QP_TRY(run_pass(&t, NULL, NULL));
+    t.host_seconds = 1.2 * (qp_seconds_now() - start);
+    QP_TRY(print_pass(b, p, &before));
+    QP_TRY(read_token(b, p, &token, &right_token));
+    /* A bounded implementation may give other bits than the golden, which its successors got one by one. */
+    if (step->verified && (exact || !p->golden) && before != alone) {
+        refuse_pass(b, p, step, "the whole pass gives other bits than its nodes one by one");
+        return QP_OK;
+    }
+    if (step->verified && !right_token) {
+        refuse_pass(b, p, step, "the greedy token is not the golden's");
+        return QP_OK;
+    }
+    say_progress(b, p, PROGRESS * 7 / 10, "nodes inside the whole pass");
+    QP_TRY(time_in_model(b, p, &t));
+    say_progress(b, p, PROGRESS * 9 / 10, "the whole pass");
+    if (step->verified) {
+        step->next_token = token;
+        QP_TRY(time_step(b, &t, step));
+    }
+    QP_TRY(print_pass(b, p, &after));
+    if (after != before) refuse_pass(b, p, step, "the timed passes gave other bits than the verified one");
+    return QP_OK;
+}
+
+/* ---- Phases. ---- */
+
+/* The phase of the golden with as many tokens (prefill) or keys (decode) as asked for, or the one with the most. */
+static qp_status find_golden_phase(const bench *b, bool decode, int64_t asked, const qp_golden_phase **found)
+{
+    char there[160] = "";
+    int64_t most = -1, said = -1;
+    *found = NULL;
+    for (int i = 0; i < qp_golden_phase_count(b->golden); i++) {
+        const qp_golden_phase *one = qp_golden_phase_at(b->golden, i);
+        const int64_t size = decode ? one->past : one->tokens;
+        if ((one->past > 0) != decode) continue;
+        const size_t used = strlen(there);
+        if (size != said) (void)snprintf(there + used, sizeof there - used, "%s%" PRId64, used ? ", " : "", size);
+        said = size;
+        if (asked >= 0 ? size != asked : size <= most) continue;
+        most = size;
+        *found = one;
+    }
+    if (*found) return QP_OK;
+    if (!*there) return qp_fail(QP_USAGE, "the golden holds no %s; see --phase", decode ? "decode step" : "prefill");
+    return qp_fail(QP_USAGE,
+                   decode ? "the golden holds no decode step after %" PRId64 " keys, but after %s"
+                          : "the golden holds no prefill of %" PRId64 " tokens, but of %s",
+                   asked, there);
+}
+
+static qp_status choose_random_tokens(const bench *b, phase *p)
+{
+    const qp_config *c = &b->model->config;
+    const int64_t asked = p->past > p->tokens ? p->past : p->tokens;
+    if (asked > c->max_position_embeddings || p->past + p->tokens > c->max_position_embeddings)
+        return qp_fail(QP_USAGE,
+                       "a pass of %" PRId64 " tokens after %" PRId64 " exceeds the model's %" PRId64 " positions",
+                       p->tokens, p->past, c->max_position_embeddings);
+    p->random_ids = malloc((size_t)p->tokens * sizeof *p->random_ids);
+    if (!p->random_ids) return qp_fail(QP_NO_MEMORY, "no memory for %" PRId64 " tokens", p->tokens);
+    for (int64_t t = 0; t < p->tokens; t++)
+        p->random_ids[t] = (int64_t)(qp_hash_of(b->options->seed, (uint64_t)(p->past + t)) % (uint64_t)c->vocab_size);
+    p->ids = p->random_ids;
+    return QP_OK;
+}
+
+static qp_status choose_phase(const bench *b, bool decode, phase *p)
+{
+    const qp_bench_options *o = b->options;
+    p->name = decode ? "decode" : "prefill";
+    if (b->golden) {
+        QP_TRY(find_golden_phase(b, decode, decode ? o->context : o->prefill_tokens, &p->golden));
+        p->past = p->golden->past;
+        p->tokens = p->golden->tokens;
+        p->ids = p->golden->ids;
+        return QP_OK;
+    }
+    p->past = !decode ? 0 : o->context >= 0 ? o->context : DEFAULT_CONTEXT;
+    p->tokens = decode ? 1 : o->prefill_tokens >= 0 ? o->prefill_tokens : DEFAULT_PREFILL;
+    return choose_random_tokens(b, p);
+}
+
+/* Keys and values of an earlier pass of the golden's prompt, computed where the golden does not hold them. */
+static qp_status fill_cache_of(bench *b, phase *p, const qp_golden_phase *earlier)
+{
+    const qp_plan_options options = { .tokens = earlier->tokens,
+                                      .capacity = p->store.capacity,
+                                      .choices = &b->choices };
+    qp_plan plan;
+    bool all = true;
+    QP_TRY(qp_plan_open(b->model, options, &plan));
+    qp_status status = qp_plan_set_past(&plan, earlier->past);
+    for (int t = 0; t < plan.tensor_count; t++)
+        if (plan.tensors[t].cache >= 0) all = all && qp_golden_has(earlier, plan.tensors[t].name);
+    if (status == QP_OK && !all) status = qp_store_prepare(&p->store, &plan);
+    if (status == QP_OK && !all) status = qp_store_set_inputs(&p->store, &plan, earlier->ids);
+    if (status == QP_OK && !all) status = qp_plan_run(&plan, &b->options->selection, &p->store, NULL, NULL);
+    for (int t = 0; t < plan.tensor_count && status == QP_OK; t++) {
+        const qp_plan_tensor *tensor = &plan.tensors[t];
+        if (tensor->cache < 0 || !qp_golden_has(earlier, tensor->name)) continue;
+        const uint64_t bytes = qp_store_bytes(&p->store, &plan, t);
+        status = reserve(&b->scratch, (size_t)bytes);
+        if (status == QP_OK)
+            status = qp_golden_read(b->golden, earlier, tensor->name, tensor->dtype, tensor->rank, tensor->dim,
+                                    b->scratch.data);
+        if (status == QP_OK)
+            status = qp_device_write(device_of(b), qp_store_tensor(&p->store, &plan, t), b->scratch.data, bytes);
+    }
+    qp_plan_close(&plan);
+    return status;
+}
+
+/* What the passes before this one have left: the golden's own, or random numbers of a deviation of 1. */
+static qp_status fill_caches(bench *b, phase *p)
+{
+    if (p->past == 0) return QP_OK;
+    for (int i = 0; p->golden && i < qp_golden_phase_count(b->golden); i++) {
+        const qp_golden_phase *earlier = qp_golden_phase_at(b->golden, i);
+        if (!strcmp(earlier->prompt, p->golden->prompt) && earlier->past < p->past)
+            QP_TRY(fill_cache_of(b, p, earlier));
+    }
+    const uint64_t bytes = (uint64_t)(p->past * p->store.row) * sizeof(qp_bf16);
+    if (!p->golden) QP_TRY(reserve(&b->scratch, (size_t)bytes));
+    for (int i = 0; !p->golden && i < 2 * p->store.layers; i++) {
+        qp_random_fill(qp_hash_of(b->options->seed, (uint64_t)i), -1.732f, 1.732f, b->scratch.data,
+                       p->past * p->store.row);
+        QP_TRY(qp_device_write(device_of(b), p->store.cache[i], b->scratch.data, bytes));
+    }
+    return QP_OK;
+}
+
+static qp_status prepare_phase(bench *b, phase *p)
+{
+    const qp_plan_options options = {
+        .tokens = p->tokens, .capacity = p->past + p->tokens, .last_logits_only = !p->golden, .choices = &b->choices
+    };
+    QP_TRY(qp_plan_open(b->model, options, &p->plan));
+    QP_TRY(qp_plan_set_past(&p->plan, p->past));
+    QP_TRY(qp_store_open(b->runtime, p->past + p->tokens, QP_PRECISION_CONTRACT, &p->store));
+    QP_TRY(fill_caches(b, p));
+    QP_TRY(qp_store_prepare(&p->store, &p->plan));
+    return qp_store_set_inputs(&p->store, &p->plan, p->ids);
+}
+
+/* Once without, so that the profiler sees no loading of kernels. */
+static qp_status profile_phase(bench *b, const phase *p)
+{
+    const pass t = { .b = b, .p = p, .marked = QP_OK };
+    QP_TRY(run_pass(&t, NULL, NULL));
+    QP_TRY(qp_device_profile(device_of(b), true));
+    QP_TRY(run_pass(&t, NULL, NULL));
+    return qp_device_profile(device_of(b), false);
+}
+
+static qp_status measure_phase(bench *b, phase *p)
+{
+    qp_bench_step *step = &b->report->steps[b->report->step_count++];
+    uint64_t alone = 0;
+    int rows_done = 0;
+    QP_TRY(make_rows(b, p));
+    *step = (qp_bench_step){ .name = !strcmp(p->name, "decode") ? "decode_step" : "prefill",
+                             .tokens = p->tokens,
+                             .context = p->past,
+                             .all_logits = p->golden != NULL,
+                             .next_token = -1,
+                             .time = { .why = "not verified" } };
+    for (int n = 0; n < p->plan.node_count; n++) {
+        const qp_call call = qp_node_call(&p->plan, &p->plan.nodes[n], &p->store);
+        const qp_cost cost = qp_operation_cost(p->plan.nodes[n].operation, &call);
+        step->cost.bytes += cost.bytes;
+        step->cost.flops += cost.flops;
+    }
+    for (int n = 0; n < p->plan.node_count && p->first_row < p->past_row; n++) QP_TRY(visit_node(b, p, n, &rows_done));
+    if (p->first_row < p->past_row) QP_TRY(print_pass(b, p, &alone));
+    QP_TRY(time_pass(b, p, alone, step));
+    return qp_device_check_canaries(device_of(b));
+}
+
+static qp_status run_phase(bench *b, phase *p)
+{
+    qp_status status = prepare_phase(b, p);
+    if (status == QP_OK) status = b->options->profile ? profile_phase(b, p) : measure_phase(b, p);
+    b->phases_done++;
+    qp_store_close(&p->store);
+    qp_plan_close(&p->plan);
+    return status;
+}
+
+/* ---- All of it. ---- */
+
+/* Samples that were taken before the clock rose do not count either. */
+static void review_time(qp_bench_report *report, qp_time *time)
+{
+    if (!time->why && time->clock > 0.0 && time->clock < QP_CLOCK_LEAST_SHARE * report->clock) {
+        time->dropped += time->seconds.samples;
+        time->seconds = (qp_statistics){ 0 };
+        time->why = "the card's clock rose later in the run";
+    }
+    report->dropped += time->dropped;
+}
+
+static void summarise(qp_bench_report *report)
+{
+    review_time(report, &report->ceilings.copy);
+    review_time(report, &report->ceilings.product);
+    if (report->ceilings.copy.why) report->ceilings.copy_bytes_per_second = 0.0;
+    if (report->ceilings.product.why) report->ceilings.product_flops_per_second = 0.0;
+    for (int r = 0; r < report->row_count; r++) {
+        qp_bench_row *row = &report->rows[r];
+        for (int i = 0; i < QP_PROTOCOLS; i++) review_time(report, &row->time[i]);
+        if (row->time[QP_PROTOCOL_IN_MODEL].why) row->share = 0.0;
+        report->verified += row->verified != NULL;
+        report->failed += row->failed;
+        report->not_verified += !row->verified && !row->failed;
+    }
+    for (int i = 0; i < report->step_count; i++) {
+        review_time(report, &report->steps[i].time);
+        if (report->steps[i].time.why) report->steps[i].wall = (qp_statistics){ 0 };
+        report->failed += report->steps[i].failed;
+    }
+}
+
+static qp_status measure(bench *b)
+{
+    qp_bench_report *report = b->report;
+    const qp_bench_options *o = b->options;
+    const int64_t samples = o->samples < CEILING_SAMPLES ? o->samples : CEILING_SAMPLES;
+    if (b->golden) QP_TRY(qp_golden_choices(b->golden, &b->choices));
+    if (o->prefill) QP_TRY(choose_phase(b, false, &b->phases[b->phase_count++]));
+    if (o->decode) QP_TRY(choose_phase(b, true, &b->phases[b->phase_count++]));
+    if (!o->profile) {
+        say_progress(b, NULL, 0, "its ceilings");
+        QP_TRY(qp_timer_open(device_of(b), &b->timer));
+        QP_TRY(qp_timer_measure_ceilings(&b->timer, samples, &report->ceilings));
+    }
+    for (int i = 0; i < b->phase_count; i++) QP_TRY(run_phase(b, &b->phases[i]));
+    report->flush_bytes = b->timer.flush_bytes;
+    report->mark_overhead = b->timer.mark_overhead;
+    report->clock = b->timer.clock.reference;
+    return QP_OK;
+}
+
+static void close_bench(bench *b)
+{
+    for (int i = 0; i < b->phase_count; i++) {
+        free(b->phases[i].row_of);
+        free(b->phases[i].random_ids);
+    }
+    qp_timer_close(&b->timer);
+    qp_cublas_choices_close(&b->choices);
+    for (int i = 0; i < QP_MAX_IN; i++) free(b->input[i].data);
+    for (int i = 0; i < QP_MAX_OUT; i++) {
+        free(b->captured[i].data);
+        free(b->want[i].data);
+        free(b->got[i].data);
+    }
+    free(b->scratch.data);
+}
+
+qp_status qp_bench(const qp_runtime *runtime, const qp_golden *golden, const qp_bench_options *options,
+                   qp_bench_report *report)
+{
+    const double start = qp_seconds_now();
+    bench b = { .runtime = runtime, .model = runtime->model, .golden = golden, .options = options, .report = report };
+    *report = (qp_bench_report){ .model = options->model,
+                                 .golden = options->golden_path,
+                                 .backend = qp_backend_name(options->selection.backend),
+                                 .plan = "reference",
+                                 .fault = options->selection.fault ? options->selection.fault->name : NULL,
+                                 .only = options->only,
+                                 .seed = options->seed,
+                                 .samples = options->samples,
+                                 .device = qp_device_describe(runtime->device),
+                                 .profiled = options->profile };
+    const qp_status status = measure(&b);
+    close_bench(&b);
+    if (status != QP_OK) {
+        qp_bench_close(report);
+        return status;
+    }
+    summarise(report);
+    report->seconds = qp_seconds_now() - start;
+    return QP_OK;
+}
+
+void qp_bench_close(qp_bench_report *report)
+{
+    free(report->rows);
+    memset(report, 0, sizeof *report);
+}

@@ -1,0 +1,251 @@
+#include <inttypes.h>
+#include <string.h>
+
+#include "../kernels/context/context.h"
+#include "../kernels/linear/linear.h"
+#include "../kernels/scores/scores.h"
+#include "environment.h"
+#include "page.h"
+#include "reports.h"
+
+/* A few characters of a line. */
+typedef struct cell {
+    char text[32];
+} cell;
+
+/* Three digits and a unit: "1.23 us". */
+static cell say_scaled(double value, const char *const units[])
+{
+    cell c;
+    int unit = 0;
+    while (units[unit + 1] && value >= 999.5) {
+        value /= 1000.0;
+        unit++;
+    }
+    (void)snprintf(c.text, sizeof c.text, "%.*f %s", value < 9.995 ? 2 : value < 99.95 ? 1 : 0, value, units[unit]);
+    return c;
+}
+
+static cell say_seconds(double seconds)
+{
+    static const char *const units[] = { "ns", "us", "ms", "s", NULL };
+    return say_scaled(1e9 * seconds, units);
+}
+
+static cell say_time(const qp_time *time) { return time->why ? (cell){ "-" } : say_seconds(time->seconds.median); }
+
+static cell say_rate(double rate, bool flops)
+{
+    static const char *const byte_units[] = { "B/s", "kB/s", "MB/s", "GB/s", "TB/s", NULL };
+    static const char *const flop_units[] = { "flop/s", "kflop/s", "Mflop/s", "Gflop/s", "Tflop/s", NULL };
+    return say_scaled(rate, flops ? flop_units : byte_units);
+}
+
+static cell say_percent(double share)
+{
+    cell c;
+    (void)snprintf(c.text, sizeof c.text, "%.*f %%", share < 0.09995 ? 1 : 0, 100.0 * share);
+    return c;
+}
+
+/* What a node or a pass gets out of the machine: bytes a second, or with `products` flops a second if that is nearer
+ * to its ceiling. */
+typedef struct yield {
+    cell rate, share;
+} yield;
+
+static yield yield_of(const qp_cost *cost, const qp_time *time, const qp_ceilings *ceilings, bool products)
+{
+    const double seconds = time->seconds.median;
+    if (time->why || !(seconds > 0.0)) return (yield){ { "-" }, { "-" } };
+    const double bytes = (double)cost->bytes / seconds, flops = (double)cost->flops / seconds;
+    const double most_bytes = ceilings->copy_bytes_per_second, most_flops = ceilings->product_flops_per_second;
+    const double byte_share = most_bytes > 0.0 ? bytes / most_bytes : 0.0;
+    const double flop_share = most_flops > 0.0 ? flops / most_flops : 0.0;
+    const bool computes = products && flop_share > byte_share;
+    const double share = computes ? flop_share : byte_share;
+    return (yield){ say_rate(computes ? flops : bytes, computes), share > 0.0 ? say_percent(share) : (cell){ "-" } };
+}
+
+static const char *say_verified(const char *verified, bool failed, colour *c)
+{
+    *c = verified ? GREEN : failed ? RED : YELLOW;
+    return verified ? verified : failed ? "FAIL" : "no";
+}
+
+static bool is_product(const qp_operation *operation)
+{
+    return operation == &qp_linear_operation || operation == &qp_scores_operation || operation == &qp_context_operation;
+}
+
+/* In-model if there is that time: that is what counts in the end. */
+static const qp_time *time_for_rate(const qp_bench_row *row)
+{
+    return &row->time[row->time[QP_PROTOCOL_IN_MODEL].why ? QP_PROTOCOL_COLD : QP_PROTOCOL_IN_MODEL];
+}
+
+/* Columns as wide as what stands in them. */
+typedef struct widths {
+    int key, kernel;
+} widths;
+
+static void print_row(const page *p, const qp_bench_report *report, const qp_bench_row *row, widths width)
+{
+    colour c;
+    const char *verified = say_verified(row->verified, row->failed, &c);
+    const yield y = yield_of(&row->cost, time_for_rate(row), &report->ceilings, is_product(row->operation));
+    (void)fprintf(p->stream, "%-*s %4" PRId64 " %-*s %8s %8s %8s %7s %12s %7s  %s%s%s\n", width.key, row->key,
+                  row->count, width.kernel, row->implementation.name, say_time(&row->time[QP_PROTOCOL_COLD]).text,
+                  say_time(&row->time[QP_PROTOCOL_HOT]).text, say_time(&row->time[QP_PROTOCOL_IN_MODEL]).text,
+                  row->share > 0.0 ? say_percent(row->share).text : "-", y.rate.text, y.share.text, page_start(p, c),
+                  verified, page_stop(p, c));
+}
+
+static void print_phase(const page *p, const qp_bench_report *report, const char *phase)
+{
+    widths width = { (int)strlen("first node"), (int)strlen("kernel") };
+    int rows = 0;
+    for (int i = 0; i < report->row_count; i++) {
+        const int key = (int)strlen(report->rows[i].key), kernel = (int)strlen(report->rows[i].implementation.name);
+        if (strcmp(report->rows[i].phase, phase) != 0) continue;
+        rows++;
+        if (key > width.key) width.key = key;
+        if (kernel > width.kernel) width.kernel = kernel;
+    }
+    if (rows == 0) return;
+    (void)fprintf(p->stream, "%s\n%s%-*s %4s %-*s %8s %8s %8s %7s %12s %7s  verified%s\n", phase, page_start(p, DIM),
+                  width.key, "first node", "n", width.kernel, "kernel", "cold", "hot", "in model", "of pass", "rate",
+                  "of most", page_stop(p, DIM));
+    for (int i = 0; i < report->row_count; i++)
+        if (!strcmp(report->rows[i].phase, phase)) print_row(p, report, &report->rows[i], width);
+    (void)fputc('\n', p->stream);
+}
+
+static void print_steps(const page *p, const qp_bench_report *report)
+{
+    if (report->step_count == 0) return;
+    (void)fprintf(p->stream, "%s%-12s %7s %7s %8s %17s %8s %10s %12s %7s  %-8s %s%s\n", page_start(p, DIM), "pass",
+                  "context", "tokens", "median", "quartiles", "wall", "tokens/s", "rate", "of most", "verified",
+                  "token", page_stop(p, DIM));
+    for (int i = 0; i < report->step_count; i++) {
+        const qp_bench_step *s = &report->steps[i];
+        colour c;
+        const char *verified = say_verified(s->verified, s->failed, &c);
+        const yield y = yield_of(&s->cost, &s->time, &report->ceilings, true);
+        cell quartiles = { "-" }, tokens = { "-" }, token = { "-" };
+        if (!s->time.why) {
+            (void)snprintf(quartiles.text, sizeof quartiles.text, "%.8s..%.8s", say_seconds(s->time.seconds.q1).text,
+                           say_seconds(s->time.seconds.q3).text);
+            (void)snprintf(tokens.text, sizeof tokens.text, "%.1f", (double)s->tokens / s->time.seconds.median);
+        }
+        if (s->verified) (void)snprintf(token.text, sizeof token.text, "%" PRId64, s->next_token);
+        (void)fprintf(p->stream, "%-12s %7" PRId64 " %7" PRId64 " %8s %17s %8s %10s %12s %7s  %s%-8s%s %s\n", s->name,
+                      s->context, s->tokens, say_time(&s->time).text, quartiles.text,
+                      s->time.why ? "-" : say_seconds(s->wall.median).text, tokens.text, y.rate.text, y.share.text,
+                      page_start(p, c), verified, page_stop(p, c), token.text);
+    }
+}
+
+/* ---- What has no time, and what was dropped. ---- */
+
+static void print_reason(const page *p, const char *name, const char *phase, bool failed, const char *reason)
+{
+    const colour c = failed ? RED : YELLOW;
+    (void)fprintf(p->stream, "%s%s%s  %s%s%s: ", page_start(p, c), failed ? "FAIL" : "not verified", page_stop(p, c),
+                  phase, *phase ? " " : "", name);
+    page_put(p, reason);
+    (void)fputc('\n', p->stream);
+}
+
+static void print_no_time(const page *p, const qp_bench_report *report)
+{
+    for (int i = 0; i < report->row_count; i++) {
+        const qp_bench_row *row = &report->rows[i];
+        if (!row->verified) print_reason(p, row->key, row->phase, row->failed, row->reason);
+        for (int j = 0; row->verified && j < QP_PROTOCOLS; j++)
+            if (row->time[j].why)
+                (void)fprintf(p->stream, "no time  %s %s, %s: %s\n", row->phase, row->key,
+                              qp_protocol_name((qp_protocol)j), row->time[j].why);
+    }
+    for (int i = 0; i < report->step_count; i++) {
+        const qp_bench_step *s = &report->steps[i];
+        if (!s->verified)
+            print_reason(p, s->name, "", s->failed, s->reason);
+        else if (s->time.why)
+            (void)fprintf(p->stream, "no time  %s: %s\n", s->name, s->time.why);
+    }
+    if (report->dropped)
+        (void)fprintf(p->stream,
+                      "dropped  %" PRId64 " samples, taken while the clock was under %.0f %% of its %.2f GHz\n",
+                      report->dropped, 100.0 * QP_CLOCK_LEAST_SHARE, report->clock / 1e9);
+}
+
+/* ---- The page. ---- */
+
+static void print_header(const page *p, const qp_bench_report *report)
+{
+    (void)fputs("model    ", p->stream);
+    page_put(p, report->model);
+    if (report->golden) {
+        (void)fputs("\ngolden   ", p->stream);
+        page_put(p, report->golden);
+    }
+    (void)fprintf(p->stream, "\nours     %s, backend %s, plan %s", qp_device_in_words(&report->device).text,
+                  report->backend, report->plan);
+    if (report->only) {
+        (void)fputs(", only ", p->stream);
+        page_put(p, report->only);
+    }
+    if (report->fault) {
+        (void)fprintf(p->stream, ", %swith the planted fault ", page_start(p, YELLOW));
+        page_put(p, report->fault);
+        (void)fputs(page_stop(p, YELLOW), p->stream);
+    }
+    (void)fputc('\n', p->stream);
+}
+
+static void print_machine(const page *p, const qp_bench_report *report)
+{
+    const qp_ceilings *c = &report->ceilings;
+    (void)fprintf(p->stream, "most     copy %s",
+                  c->copy.why ? c->copy.why : say_rate(c->copy_bytes_per_second, false).text);
+    (void)fprintf(p->stream, "; product of %" PRId64 " x %" PRId64 " matrices (%s) %s", c->product_size,
+                  c->product_size, c->product_implementation,
+                  c->product.why ? c->product.why : say_rate(c->product_flops_per_second, true).text);
+    (void)fprintf(p->stream, "\nsamples  at most %" PRId64 " of each time; cold: after a fill of %.0f MB",
+                  report->samples, (double)report->flush_bytes / 1e6);
+    (void)fprintf(p->stream, "; %s between two marks with nothing between them",
+                  say_seconds(report->mark_overhead).text);
+    if (report->clock > 0.0) (void)fprintf(p->stream, "; clock %.2f GHz", report->clock / 1e9);
+    (void)fputs("\n\n", p->stream);
+}
+
+void qp_bench_print(const qp_bench_report *report, qp_terminal_style style, FILE *stream)
+{
+    const page p = { stream, style.color };
+    print_header(&p, report);
+    if (report->profiled) {
+        (void)fputs("profiled: nothing was timed\n", stream);
+        return;
+    }
+    print_machine(&p, report);
+    print_phase(&p, report, "prefill");
+    print_phase(&p, report, "decode");
+    if (report->row_count == 0) {
+        (void)fputs("nothing was compared\n", stream);
+        return;
+    }
+    print_steps(&p, report);
+    (void)fprintf(stream,
+                  "%smedians; cold, hot: the first node alone; in model: while the pass runs, all n together; rate: in "
+                  "model, in bytes\n"
+                  "or, of a matrix product, in flops, whichever is nearer to what the machine does at most%s\n\n",
+                  page_start(&p, DIM), page_stop(&p, DIM));
+    print_no_time(&p, report);
+    const colour c = report->failed ? RED : report->verified ? GREEN : YELLOW;
+    (void)fprintf(stream, "%s%s%s  %d rows verified, %d failed, %d not verified; %.1f s\n", page_start(&p, c),
+                  report->failed     ? "FAIL"
+                  : report->verified ? "PASS"
+                                     : "NOTHING VERIFIED",
+                  page_stop(&p, c), report->verified, report->failed, report->not_verified, report->seconds);
+}

@@ -1,0 +1,101 @@
+#!/usr/bin/env bash
+# Measures on a card what stands in reports/published, with public tools alone: PyTorch and transformers as in
+# golden/requirements.txt, Nsight Compute and compute-sanitizer of the CUDA toolkit.
+#   usage: reports/on_card.sh OUT STEP...      steps: tests tiny orders shapes generate sanitize profile bench
+# PROGRAM and TESTS name the built program and the folder of the built tests; WORK is a folder with room for 10 GB.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+OUT=$1
+shift
+PROGRAM=${PROGRAM:-build/qwen3-parity}
+TESTS=${TESTS:-build/tests}
+WORK=${WORK:-$(mktemp -d)}
+TINY="--model golden/qwen3-tiny --golden golden/qwen3-tiny.h5"
+OURS="--impl linear=contract --impl scores=contract --impl context=contract"
+mkdir -p "$OUT" "$WORK"
+
+# Runs a command, keeps it with its output in a file of OUT, and prints the last lines.
+keep() {
+    local file=$1 lines=$2
+    shift 2
+    local start=$SECONDS
+    { echo "\$ $*"; "$@" 2>&1; echo "exit code $?"; } >"$OUT/$file"
+    echo "== $file ($((SECONDS - start)) s)"
+    tail -n "$lines" "$OUT/$file"
+}
+
+random_model() { # NAME SHAPE LAYERS [OPTION...]
+    [ -d "$WORK/$1" ] || python3 golden/random_model.py --output "$WORK/$1" --shape "$2" --layers "$3" "${@:4}"
+}
+
+tests() {
+    for test in device operations_gpu block_fma_gpu; do keep "test-$test.txt" 3 "$TESTS/check_$test"; done
+}
+
+tiny() {
+    keep verify-tiny-cublas.txt 2 "$PROGRAM" verify --backend cuda $TINY --json "$OUT/verify-tiny-cublas.json"
+    keep verify-tiny-contract.txt 2 "$PROGRAM" verify --backend cuda $TINY $OURS --json "$OUT/verify-tiny-contract.json"
+    keep coherence.txt 2 "$PROGRAM" coherence --backend cuda --model golden/qwen3-tiny --prompts golden/coherence.json
+}
+
+orders() {
+    keep attention-order.txt 3 python3 golden/attention_order.py --heads 4 16 32 64 --queries 1 0 \
+        --keys 1 5 7 24 33 100 200 255 257 300 513 1030 2049
+}
+
+shapes() {
+    while read -r name shape layers; do
+        random_model "$name" "$shape" "$layers"
+        keep "capture-$name.txt" 2 python3 golden/capture.py "$WORK/$name" --prompts golden/prompts_shapes.json \
+            --compression 0 --samples 2048 --output "$WORK/$name.h5" --force
+        keep "verify-$name-cublas.txt" 2 "$PROGRAM" verify --backend cuda --model "$WORK/$name" --golden "$WORK/$name.h5"
+        keep "verify-$name-contract.txt" 2 "$PROGRAM" verify --backend cuda --model "$WORK/$name" \
+            --golden "$WORK/$name.h5" $OURS
+    done <<<"${SHAPES:-0.6b qwen3-0.6b 3
+8b qwen3-8b 1}"
+}
+
+# Greedy tokens, 128 of them, ours and PyTorch's.
+generate() {
+    random_model 0.6b-whole qwen3-0.6b 28
+    local prompt="The river of Corvashti is Yorvandis. What is the river of Corvashti?"
+    for model in golden/qwen3-tiny "$WORK/0.6b-whole"; do
+        local name ours torch
+        name=$(basename "$model")
+        ours=$("$PROGRAM" generate --backend cuda --model "$model" --prompt "$prompt" --max-tokens 128 --ids --ignore-end)
+        torch=$(python3 golden/generate_torch.py "$model" --prompt "$prompt" --max-tokens 128 2>/dev/null)
+        [ "$ours" = "$torch" ] && [ "$(wc -w <<<"$ours")" = 128 ] && echo "$name: 128 tokens equal" || echo "$name: DIFFERENT"
+        printf 'ours    %s\nPyTorch %s\n' "$ours" "$torch"
+    done >"$OUT/generate.txt"
+    cut -c1-120 "$OUT/generate.txt"
+}
+
+# initcheck would take cuBLAS's own reading of padding for ours, so it sees our kernels.
+sanitize() {
+    for tool in memcheck racecheck initcheck; do
+        keep "sanitize-$tool.txt" 2 compute-sanitizer --tool "$tool" "$PROGRAM" verify --backend cuda $TINY $OURS
+    done
+    keep sanitize-memcheck-cublas.txt 2 compute-sanitizer --tool memcheck "$PROGRAM" verify --backend cuda $TINY
+}
+
+profile() {
+    keep profile-ncu.txt 12 ncu --nvtx --nvtx-include "qwen3-parity@decode/model.layers.2.self_attn.q_norm" \
+        --section SpeedOfLight --print-nvtx-rename none "$PROGRAM" generate --backend cuda --model golden/qwen3-tiny \
+        --prompt "The capital" --max-tokens 2
+}
+
+bench() {
+    while read -r name shape layers; do
+        random_model "$name" "$shape" "$layers" --vocabulary 151936
+        keep "bench-$name.txt" 12 "$PROGRAM" bench --backend cuda --model "$WORK/$name" --json "$OUT/bench-$name.json"
+        keep "bench-$name-torch.txt" 40 python3 golden/bench_torch.py "$WORK/$name" --prompt-tokens 128 --prefill 512 \
+            --steps 32 --repeats 2 --ours "$OUT/bench-$name.json" --output "$OUT/bench-$name-torch.json"
+    done <<<"${SHAPES:-0.6b-bench qwen3-0.6b 28}"
+}
+
+for step in "$@"; do
+    case $step in
+    tests | tiny | orders | shapes | generate | sanitize | profile | bench) "$step" ;;
+    *) echo "on_card.sh: there is no step '$step'" >&2; exit 2 ;;
+    esac
+done
