@@ -312,21 +312,29 @@ OURS = {"self_attn.scores": "self_attn.attention", "self_attn.probs": "self_attn
         "model.rotary_emb.cos": "model.rotary_emb", "model.rotary_emb.sin": "model.rotary_emb", "model.rotary_emb.inv_freq": "model.rotary_emb"}
 
 
+def modules_of(row):
+    """The modules that a row of our bench stands for: its nodes, `*` once for each layer."""
+    stars = [node for node in row["nodes"] if "*" in node]
+    layers = (row["count"] - (len(row["nodes"]) - len(stars))) // len(stars) if stars else 0
+    for node in row["nodes"]:
+        yield from (node.replace("*", str(layer)) for layer in range(layers)) if "*" in node else (node,)
+
+
 def read_ours(path):
-    """The rows of our bench, {(phase, plan): {row: nanoseconds}}, and its steps. In-model times go before hot ones, hot before cold."""
+    """The times of our bench, {(phase, "plan, protocol"): {module: nanoseconds}}, and its steps."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         rows = {}
-        for protocol in ("cold", "hot", "in-model"):
-            for row in content.get("rows", []):
-                if row["protocol"] != protocol:
-                    continue
-                phase = "prefill" if "prefill" in row["key"].split("/")[:-1] else "decode"
-                key = row["key"].rsplit("/", 1)[-1]
-                if re.fullmatch(r"model\.layers\.\d+", key):
-                    key += ".residuals"
-                rows.setdefault((phase, row.get("plan", "")), {})[key] = row["median_ns"]
-        steps = [{name: step[name] for name in ("name", "median_ns", "q1_ns", "q3_ns")} for step in content.get("steps", [])]
+        for row in content.get("rows", []):
+            if "median_ns" not in row:
+                continue
+            times = rows.setdefault((row["phase"], f"{row['plan']}, {row['protocol']}"), {})
+            for module in modules_of(row):
+                times[module + (".residuals" if re.fullmatch(r"model\.layers\.\d+", module) else "")] = row["median_ns"]
+        steps = []
+        for step in content.get("steps", []):
+            if "median_ns" in step:
+                steps.append({"name": step["name"], "stream": step, "wall": step.get("wall")})
         return rows, steps
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise Unusable(f"{path} is not a file of qwen3-parity bench --json: {type(error).__name__} {error}") from error
@@ -342,27 +350,27 @@ def print_steps(steps, ours):
         print(f"{'PyTorch ' + step['name']:34} {milliseconds(step['stream']):>30} {milliseconds(step['wall']):>30} "
               f"{milliseconds(step['kernels']):>30} {step['launched'] or '-':>9}")
     for step in ours:
-        print(f"{'ours ' + step['name']:34} {milliseconds(step):>30}")
+        print(f"{'ours ' + step['name']:34} {milliseconds(step['stream']):>30} {milliseconds(step['wall']):>30}")
 
 
 def print_modules(phase, rows, ours):
     """PyTorch's and our times by kind of row, summed over the layers."""
     theirs = by_kind({row: times["median_ns"] for row, times in rows.items()})
-    columns = {plan: {} for place, plan in ours if place == phase}
-    for plan, found in columns.items():
-        for kind, (total, _) in by_kind(ours[phase, plan]).items():
+    columns = {label: {} for place, label in ours if place == phase}
+    for label, found in columns.items():
+        for kind, (total, _) in by_kind(ours[phase, label]).items():
             kind = OURS.get(kind, kind)
             found[kind] = found.get(kind, 0) + total
     everything = sum(total for total, _ in theirs.values()) or 1
-    heading = " ".join(f"{('ours, ' + plan) if plan else 'ours':>16}" for plan in columns)
+    heading = " ".join(f"{label:>20}" for label in columns)
     print(f"\n{phase + ', in us, all layers':36} {'PyTorch eager':>14} {'share':>6} {heading}".rstrip())
     for kind in dict.fromkeys([*theirs, *(kind for found in columns.values() for kind in found)]):
         total, count = theirs.get(kind, (None, 0))
-        mine = " ".join(f"{found[kind] / 1e3:16.1f}" if kind in found else f"{'-':>16}" for found in columns.values())
+        mine = " ".join(f"{found[kind] / 1e3:20.1f}" if kind in found else f"{'-':>20}" for found in columns.values())
         label = kind + (f" x {count}" if count > 1 else "")
         shown = f"{total / 1e3:14.1f} {total / everything:6.1%}" if total is not None else f"{'-':>14} {'-':>6}"
         print(f"{label:36} {shown} {mine}".rstrip())
-    totals = " ".join(f"{sum(found.values()) / 1e3:16.1f}" for found in columns.values())
+    totals = " ".join(f"{sum(found.values()) / 1e3:20.1f}" for found in columns.values())
     print(f"{'total':36} {everything / 1e3:14.1f} {'':6} {totals}".rstrip())
 
 

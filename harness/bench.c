@@ -15,6 +15,7 @@
 #include "../model/random_model.h"
 #include "../model/trace.h"
 #include "golden_model.h"
+#include "host_memory.h"
 #include "verdict.h"
 
 enum { DEFAULT_PREFILL = 512, DEFAULT_CONTEXT = 128, CEILING_SAMPLES = 20 };
@@ -35,12 +36,6 @@ const char *qp_protocol_name(qp_protocol protocol)
 }
 
 /* ---- State of a run. ---- */
-
-/* Memory on the host that grows. */
-typedef struct memory {
-    void *data;
-    size_t bytes;
-} memory;
 
 /* The forward pass that is measured. */
 typedef struct phase {
@@ -66,19 +61,10 @@ typedef struct bench {
     int row_room;
     phase phases[2];
     int phase_count, phases_done;
-    memory captured[QP_MAX_OUT]; /* the golden's outputs of the node at hand */
-    memory input[QP_MAX_IN], want[QP_MAX_OUT], got[QP_MAX_OUT];
-    memory scratch;
+    qp_host_memory captured[QP_MAX_OUT]; /* the golden's outputs of the node at hand */
+    qp_host_memory input[QP_MAX_IN], want[QP_MAX_OUT], got[QP_MAX_OUT];
+    qp_host_memory scratch;
 } bench;
-
-static qp_status reserve(memory *m, size_t bytes)
-{
-    if (m->bytes >= bytes) return QP_OK;
-    free(m->data);
-    m->data = malloc(bytes);
-    m->bytes = m->data ? bytes : 0;
-    return m->data ? QP_OK : qp_fail(QP_NO_MEMORY, "no memory for %zu bytes of a tensor", bytes);
-}
 
 static qp_device *device_of(const bench *b) { return b->runtime->device; }
 
@@ -111,7 +97,7 @@ static qp_status add_tensor(bench *b, const phase *p, int tensor, uint64_t *prin
 {
     const uint64_t bytes = qp_store_bytes(&p->store, &p->plan, tensor);
     const void *view = NULL;
-    QP_TRY(reserve(&b->scratch, (size_t)bytes));
+    QP_TRY(qp_host_reserve(&b->scratch, (size_t)bytes));
     QP_TRY(qp_store_view(&p->store, &p->plan, tensor, b->scratch.data, &view));
     *print = hash_bytes(*print, view, bytes);
     return QP_OK;
@@ -250,7 +236,7 @@ static bool holds(qp_bench_row *row, const qp_plan_tensor *tensor, qp_gate gate,
 static qp_status read_outputs(bench *b, const phase *p, const qp_plan_node *node, const void *outputs[QP_MAX_OUT])
 {
     for (int i = 0; i < outputs_of(node); i++) {
-        QP_TRY(reserve(&b->got[i], (size_t)qp_store_bytes(&p->store, &p->plan, node->out[i])));
+        QP_TRY(qp_host_reserve(&b->got[i], (size_t)qp_store_bytes(&p->store, &p->plan, node->out[i])));
         QP_TRY(qp_store_view(&p->store, &p->plan, node->out[i], b->got[i].data, &outputs[i]));
     }
     return QP_OK;
@@ -265,7 +251,7 @@ static qp_status read_captured(bench *b, const phase *p, const qp_plan_node *nod
         held[i] = p->golden && qp_golden_has(p->golden, tensor->name);
         *all = *all && held[i];
         if (!held[i]) continue;
-        QP_TRY(reserve(&b->captured[i], (size_t)qp_store_bytes(&p->store, &p->plan, node->out[i])));
+        QP_TRY(qp_host_reserve(&b->captured[i], (size_t)qp_store_bytes(&p->store, &p->plan, node->out[i])));
         QP_TRY(qp_golden_read(b->golden, p->golden, tensor->name, tensor->dtype, tensor->rank, tensor->dim,
                               b->captured[i].data));
     }
@@ -304,14 +290,14 @@ static qp_status run_contract(bench *b, const phase *p, const qp_plan_node *node
         const qp_plan_tensor *tensor = &p->plan.tensors[node->in[i]];
         const void *view = tensor->weight;
         if (tensor->kind != QP_TENSOR_WEIGHT) {
-            QP_TRY(reserve(&b->input[i], (size_t)qp_store_bytes(&p->store, &p->plan, node->in[i])));
+            QP_TRY(qp_host_reserve(&b->input[i], (size_t)qp_store_bytes(&p->store, &p->plan, node->in[i])));
             QP_TRY(qp_store_view(&p->store, &p->plan, node->in[i], b->input[i].data, &view));
         }
         call.in[i] = (const char *)view + (size_t)node->in_skip[i] * qp_dtype_bytes(tensor->dtype);
     }
     for (int i = 0; i < outputs_of(node); i++) {
         const size_t bytes = (size_t)qp_store_bytes(&p->store, &p->plan, node->out[i]);
-        QP_TRY(reserve(&b->want[i], bytes));
+        QP_TRY(qp_host_reserve(&b->want[i], bytes));
         memset(b->want[i].data, 0xff, bytes);
         call.out[i] = b->want[i].data;
     }
@@ -483,16 +469,20 @@ static qp_status take_in_model(void *context, int64_t count, double *values)
     return QP_OK;
 }
 
-/* Two values: by the device's clock and by the host's. */
+/* Two values: what the device needs, with the launches enqueued ahead of it, and what the host waits for, from nothing
+ * enqueued to everything done. */
 static qp_status take_step(void *context, int64_t count, double *values)
 {
     pass *t = context;
     qp_device *device = device_of(t->b);
     for (int64_t i = 0; i < count; i++) {
-        const double start = qp_seconds_now();
+        QP_TRY(qp_timer_occupy(&t->b->timer, t->host_seconds));
         QP_TRY(qp_device_mark(device, 0));
         QP_TRY(run_pass(t, NULL, NULL));
         QP_TRY(qp_device_mark(device, 1));
+        QP_TRY(qp_device_wait(device));
+        const double start = qp_seconds_now();
+        QP_TRY(run_pass(t, NULL, NULL));
         QP_TRY(qp_device_wait(device));
         values[2 * i + 1] = qp_seconds_now() - start;
         QP_TRY(qp_device_elapsed(device, 0, 1, &values[2 * i]));
@@ -730,7 +720,7 @@ static qp_status fill_cache_of(bench *b, phase *p, const qp_golden_phase *earlie
         const qp_plan_tensor *tensor = &plan.tensors[t];
         if (tensor->cache < 0 || !qp_golden_has(earlier, tensor->name)) continue;
         const uint64_t bytes = qp_store_bytes(&p->store, &plan, t);
-        status = reserve(&b->scratch, (size_t)bytes);
+        status = qp_host_reserve(&b->scratch, (size_t)bytes);
         if (status == QP_OK)
             status = qp_golden_read(b->golden, earlier, tensor->name, tensor->dtype, tensor->rank, tensor->dim,
                                     b->scratch.data);
@@ -751,7 +741,7 @@ static qp_status fill_caches(bench *b, phase *p)
             QP_TRY(fill_cache_of(b, p, earlier));
     }
     const uint64_t bytes = (uint64_t)(p->past * p->store.row) * sizeof(qp_bf16);
-    if (!p->golden) QP_TRY(reserve(&b->scratch, (size_t)bytes));
+    if (!p->golden) QP_TRY(qp_host_reserve(&b->scratch, (size_t)bytes));
     for (int i = 0; !p->golden && i < 2 * p->store.layers; i++) {
         qp_random_fill(qp_hash_of(b->options->seed, (uint64_t)i), -1.732f, 1.732f, b->scratch.data,
                        p->past * p->store.row);
@@ -879,13 +869,13 @@ static void close_bench(bench *b)
     }
     qp_timer_close(&b->timer);
     qp_cublas_choices_close(&b->choices);
-    for (int i = 0; i < QP_MAX_IN; i++) free(b->input[i].data);
+    for (int i = 0; i < QP_MAX_IN; i++) qp_host_free(&b->input[i]);
     for (int i = 0; i < QP_MAX_OUT; i++) {
-        free(b->captured[i].data);
-        free(b->want[i].data);
-        free(b->got[i].data);
+        qp_host_free(&b->captured[i]);
+        qp_host_free(&b->want[i]);
+        qp_host_free(&b->got[i]);
     }
-    free(b->scratch.data);
+    qp_host_free(&b->scratch);
 }
 
 qp_status qp_bench(const qp_runtime *runtime, const qp_golden *golden, const qp_bench_options *options,

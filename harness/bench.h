@@ -55,8 +55,8 @@ typedef struct qp_bench_step {
     bool failed;
     char reason[200];
     int64_t next_token; /* greedy; -1 if not verified */
-    qp_time time;       /* by the device's clock */
-    qp_statistics wall; /* by the host's, until the device has finished */
+    qp_time time;       /* by the device's clock, with the launches enqueued ahead: what the device needs */
+    qp_statistics wall; /* by the host's, from nothing enqueued to everything done */
 } qp_bench_step;
 
 /* Owned by qp_bench; the writers only read it. */

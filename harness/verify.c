@@ -12,6 +12,7 @@
 #include "../model/clock.h"
 #include "../model/trace.h"
 #include "golden_model.h"
+#include "host_memory.h"
 
 /* Carried rows: PyTorch's tensor and ours are two roundings of the same exact function, with the same rounding points,
  * so their errors against fp64 have the same distribution. A factor of 2 is what flash-attention's tests allow between
@@ -28,12 +29,6 @@ typedef struct tensor_state {
     bool exact;    /* no operation upstream has a bounded gate: our carried values must equal the golden's */
     bool row;      /* a row was made of it */
 } tensor_state;
-
-/* Memory on the host that grows. */
-typedef struct memory {
-    void *data;
-    size_t bytes;
-} memory;
 
 typedef struct verifier {
     const qp_runtime *runtime; /* where our implementations run */
@@ -54,10 +49,10 @@ typedef struct verifier {
     /* The outputs of the node at hand on the golden's inputs, and the golden's inputs in fp64. */
     void *device_local[QP_MAX_OUT]; /* on our device */
     uint64_t device_local_bytes[QP_MAX_OUT];
-    memory local[QP_MAX_OUT]; /* the same on the host */
-    memory local_oracle[QP_MAX_OUT], widened[QP_MAX_IN];
-    memory carried[QP_MAX_OUT]; /* copies of ours on the host */
-    memory input;               /* a copy of an input of the device's */
+    qp_host_memory local[QP_MAX_OUT]; /* the same on the host */
+    qp_host_memory local_oracle[QP_MAX_OUT], widened[QP_MAX_IN];
+    qp_host_memory carried[QP_MAX_OUT]; /* copies of ours on the host */
+    qp_host_memory input;               /* a copy of an input of the device's */
 
     qp_report *report;
     qp_row *rows;
@@ -66,15 +61,6 @@ typedef struct verifier {
     int not_compared_room;
     int nodes_done, nodes_total;
 } verifier;
-
-static qp_status reserve(memory *m, size_t bytes)
-{
-    if (m->bytes >= bytes) return QP_OK;
-    free(m->data);
-    m->data = malloc(bytes);
-    m->bytes = m->data ? bytes : 0;
-    return m->data ? QP_OK : qp_fail(QP_NO_MEMORY, "no memory for %zu bytes of a tensor", bytes);
-}
 
 static bool on_cpu(const verifier *v) { return qp_device_backend(v->runtime->device) == QP_CPU; }
 
@@ -239,14 +225,15 @@ static qp_status run_local_oracle(verifier *v, const qp_plan *plan, const qp_pla
     for (int i = 0; i < qp_operand_count(operation->in, QP_MAX_IN); i++) {
         if (!is_widened(&operation->in[i])) continue;
         const int64_t n = qp_operand_elements(&operation->in[i], &call);
-        QP_TRY(reserve(&v->widened[i], (size_t)n * sizeof(double)));
+        QP_TRY(qp_host_reserve(&v->widened[i], (size_t)n * sizeof(double)));
         double *wide = v->widened[i].data;
 #pragma omp parallel for if (QP_WORTH_THREADS(n))
         for (int64_t j = 0; j < n; j++) wide[j] = qp_element(operation->in[i].dtype, call.in[i], j);
         oracle.in[i] = wide;
     }
     for (int i = 0; i < qp_operand_count(operation->out, QP_MAX_OUT); i++) {
-        QP_TRY(reserve(&v->local_oracle[i], (size_t)qp_operand_elements(&operation->out[i], &call) * sizeof(double)));
+        QP_TRY(qp_host_reserve(&v->local_oracle[i],
+                               (size_t)qp_operand_elements(&operation->out[i], &call) * sizeof(double)));
         oracle.out[i] = v->local_oracle[i].data;
     }
     return qp_oracle_run(node, &oracle);
@@ -259,7 +246,7 @@ static qp_status find_changed_input(verifier *v, const qp_plan *plan, const qp_p
         if (plan->tensors[node->in[i]].kind == QP_TENSOR_WEIGHT) continue;
         const size_t bytes = (size_t)qp_store_bytes(&v->captured, plan, node->in[i]);
         const void *now = NULL;
-        QP_TRY(reserve(&v->input, bytes));
+        QP_TRY(qp_host_reserve(&v->input, bytes));
         QP_TRY(qp_store_view(&v->given, plan, node->in[i], v->input.data, &now));
         if (memcmp(now, qp_store_tensor(&v->captured, plan, node->in[i]), bytes) != 0)
             *violation = "the implementation changed its input";
@@ -289,7 +276,7 @@ static qp_status run_local(verifier *v, const qp_plan *plan, const qp_plan_node 
     QP_TRY(qp_node_run(plan, node, implementation, device, &call));
     for (int i = 0; i < outputs; i++) {
         const size_t bytes = (size_t)qp_store_bytes(&v->captured, plan, node->out[i]);
-        QP_TRY(reserve(&v->local[i], bytes));
+        QP_TRY(qp_host_reserve(&v->local[i], bytes));
         QP_TRY(qp_device_read(device, v->local[i].data, v->device_local[i], bytes));
     }
     if (!on_cpu(v)) QP_TRY(find_changed_input(v, plan, node, violation));
@@ -309,7 +296,7 @@ static qp_status run_carried(verifier *v, const qp_plan *plan, const qp_plan_nod
 /* Our carried output on the host. */
 static qp_status view_carried(verifier *v, const qp_plan *plan, const qp_plan_node *node, int output, const void **view)
 {
-    QP_TRY(reserve(&v->carried[output], (size_t)qp_store_bytes(&v->ours, plan, node->out[output])));
+    QP_TRY(qp_host_reserve(&v->carried[output], (size_t)qp_store_bytes(&v->ours, plan, node->out[output])));
     return qp_store_view(&v->ours, plan, node->out[output], v->carried[output].data, view);
 }
 
@@ -471,14 +458,14 @@ static qp_status open_verifier(verifier *v)
 
 static void close_verifier(verifier *v)
 {
-    for (int i = 0; i < QP_MAX_IN; i++) free(v->widened[i].data);
+    for (int i = 0; i < QP_MAX_IN; i++) qp_host_free(&v->widened[i]);
     for (int i = 0; i < QP_MAX_OUT; i++) {
         qp_device_free(v->runtime->device, v->device_local[i]);
-        free(v->local[i].data);
-        free(v->local_oracle[i].data);
-        free(v->carried[i].data);
+        qp_host_free(&v->local[i]);
+        qp_host_free(&v->local_oracle[i]);
+        qp_host_free(&v->carried[i]);
     }
-    free(v->input.data);
+    qp_host_free(&v->input);
     free(v->caches);
     qp_store_close(&v->given);
     qp_store_close(&v->ours);

@@ -14,6 +14,17 @@ namespace qp {
 
 inline cudaStream_t stream_of(const qp_call *call) { return static_cast<cudaStream_t>(call->launch->stream); }
 
+/* Neighbouring elements that one access moves, from an address that is a multiple of their size. */
+template <int kCount> struct alignas(kCount * sizeof(qp_bf16)) vector {
+    qp_bf16 at[kCount];
+};
+
+/* Whether all of these are such addresses. */
+template <int kCount, class... Pointer> bool aligned(const Pointer *...p)
+{
+    return ((reinterpret_cast<uintptr_t>(p) % sizeof(vector<kCount>) == 0) && ...);
+}
+
 /* Blocks of `size` that cover n. */
 inline unsigned blocks_for(int64_t n, int64_t size) { return static_cast<unsigned>((n + size - 1) / size); }
 

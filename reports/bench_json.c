@@ -100,7 +100,7 @@ static void put_step(qp_json_writer *w, const qp_bench_report *report, const qp_
         put_statistics(w, &step->wall);
         qp_json_close(w);
         if (step->time.seconds.median > 0.0)
-            qp_json_put_double(w, "tokens_per_second", (double)step->tokens / step->time.seconds.median);
+            qp_json_put_double(w, "tokens_per_second", (double)step->tokens / step->wall.median);
     }
     put_rates(w, &step->cost, &step->time, &report->ceilings);
     qp_json_close(w);

@@ -136,7 +136,7 @@ static void print_steps(const page *p, const qp_bench_report *report)
         if (!s->time.why) {
             (void)snprintf(quartiles.text, sizeof quartiles.text, "%.8s..%.8s", say_seconds(s->time.seconds.q1).text,
                            say_seconds(s->time.seconds.q3).text);
-            (void)snprintf(tokens.text, sizeof tokens.text, "%.1f", (double)s->tokens / s->time.seconds.median);
+            (void)snprintf(tokens.text, sizeof tokens.text, "%.1f", (double)s->tokens / s->wall.median);
         }
         if (s->verified) (void)snprintf(token.text, sizeof token.text, "%" PRId64, s->next_token);
         (void)fprintf(p->stream, "%-12s %7" PRId64 " %7" PRId64 " %8s %17s %8s %10s %12s %7s  %s%-8s%s %s\n", s->name,
@@ -236,11 +236,13 @@ void qp_bench_print(const qp_bench_report *report, qp_terminal_style style, FILE
         return;
     }
     print_steps(&p, report);
-    (void)fprintf(stream,
-                  "%smedians; cold, hot: the first node alone; in model: while the pass runs, all n together; rate: in "
-                  "model, in bytes\n"
-                  "or, of a matrix product, in flops, whichever is nearer to what the machine does at most%s\n\n",
-                  page_start(&p, DIM), page_stop(&p, DIM));
+    (void)fprintf(
+        stream,
+        "%smedians; cold, hot: the first node alone; in model: while the pass runs, all n together; rate: in "
+        "model, in bytes\n"
+        "or, of a matrix product, in flops, whichever is nearer to what the machine does at most; pass: what the\n"
+        "device needs, with the launches enqueued ahead; wall, tokens/s: by the host's clock%s\n\n",
+        page_start(&p, DIM), page_stop(&p, DIM));
     print_no_time(&p, report);
     const colour c = report->failed ? RED : report->verified ? GREEN : YELLOW;
     (void)fprintf(stream, "%s%s%s  %d rows verified, %d failed, %d not verified; %.1f s\n", page_start(&p, c),

@@ -5,11 +5,7 @@ namespace {
 
 constexpr int kThreads = 1024, kWarp = 32, kVector = 8;
 
-struct alignas(16) vector {
-    qp_bf16 at[kVector];
-};
-
-bool aligned(const void *p) { return reinterpret_cast<uintptr_t>(p) % sizeof(vector) == 0; }
+using vector = qp::vector<kVector>;
 
 struct candidate {
     unsigned rank; /* grows with the value */
@@ -67,6 +63,6 @@ qp_status qp_argmax_cuda(const qp_call *call)
 {
     const qp_argmax_args a = qp_argmax_bind(call);
     const qp_bf16 *row = a.x + (a.tokens - 1) * a.v;
-    argmax<<<1, kThreads, 0, qp::stream_of(call)>>>(row, a.v, a.y, aligned(row));
+    argmax<<<1, kThreads, 0, qp::stream_of(call)>>>(row, a.v, a.y, qp::aligned<kVector>(row));
     return qp::launched("argmax");
 }

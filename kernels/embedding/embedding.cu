@@ -6,11 +6,7 @@ namespace {
 constexpr int kThreads = 128, kVector = 8;
 constexpr int64_t kMaxBlocks = 0x7fffffff;
 
-struct alignas(16) vector {
-    qp_bf16 at[kVector];
-};
-
-bool aligned(const void *p) { return reinterpret_cast<uintptr_t>(p) % sizeof(vector) == 0; }
+using vector = qp::vector<kVector>;
 
 /* The part of a row that one thread copies: every blockDim.x-th element of T. */
 template <typename T> __device__ void copy(T *y, const T *row, int64_t n)
@@ -41,7 +37,7 @@ __global__ void __launch_bounds__(kThreads) embedding(const qp_embedding_args a,
 qp_status qp_embedding_cuda(const qp_call *call)
 {
     const qp_embedding_args a = qp_embedding_bind(call);
-    const bool vectors = a.hidden % kVector == 0 && aligned(a.table) && aligned(a.y);
+    const bool vectors = a.hidden % kVector == 0 && qp::aligned<kVector>(a.table, a.y);
     const unsigned blocks = static_cast<unsigned>(a.tokens < kMaxBlocks ? a.tokens : kMaxBlocks);
     embedding<<<blocks, kThreads, 0, qp::stream_of(call)>>>(a, vectors);
     return qp::launched("embedding");

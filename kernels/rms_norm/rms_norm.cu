@@ -8,11 +8,7 @@ using namespace qp;
 
 constexpr int kMinThreads = 128, kVector = 4; /* a vector is one lane's share in M1, too */
 
-struct alignas(8) vector {
-    qp_bf16 at[kVector];
-};
-
-bool aligned(const void *p) { return reinterpret_cast<uintptr_t>(p) % sizeof(vector) == 0; }
+using vector = qp::vector<kVector>;
 
 __device__ vector load(const qp_bf16 *p, bool vectors)
 {
@@ -80,7 +76,7 @@ qp_status qp_rms_norm_cuda(const qp_call *call)
     const qp_rms_norm_args a = qp_rms_norm_bind(call);
     const unsigned lanes = static_cast<unsigned>(qp_mean_lanes(a.dim, a.rows));
     const dim3 block(lanes, lanes < kMinThreads ? kMinThreads / lanes : 1);
-    const bool vectors = a.dim % kVector == 0 && aligned(a.x) && aligned(a.weight) && aligned(a.y);
+    const bool vectors = a.dim % kVector == 0 && qp::aligned<kVector>(a.x, a.weight, a.y);
     rms_norm<<<blocks_for(a.rows, block.y), block, 0, stream_of(call)>>>(a, qp_mean_factor(a.dim, a.rows), vectors);
     return launched("rms_norm");
 }

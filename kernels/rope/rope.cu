@@ -5,11 +5,7 @@ namespace {
 
 constexpr int kVector = 8, kThreadsPerRow = 8, kRows = 16; /* 8 threads of 8 channels: half a row with D = 128 */
 
-struct alignas(16) vector {
-    qp_bf16 at[kVector];
-};
-
-bool aligned(const void *p) { return reinterpret_cast<uintptr_t>(p) % sizeof(vector) == 0; }
+using vector = qp::vector<kVector>;
 
 __device__ qp_bf16 rotate(float x, float rotated, qp_bf16 cos, qp_bf16 sin)
 {
@@ -55,7 +51,7 @@ qp_status qp_rope_cuda(const qp_call *call)
     const qp_rope_args a = qp_rope_bind(call);
     const unsigned blocks = qp::blocks_for(a.tokens * a.heads, kRows);
     const dim3 block(kThreadsPerRow, kRows);
-    if (a.d / 2 % kVector == 0 && aligned(a.x) && aligned(a.cos) && aligned(a.sin) && aligned(a.y))
+    if (a.d / 2 % kVector == 0 && qp::aligned<kVector>(a.x, a.cos, a.sin, a.y))
         rope<vector><<<blocks, block, 0, qp::stream_of(call)>>>(a);
     else
         rope<qp_bf16><<<blocks, block, 0, qp::stream_of(call)>>>(a);
