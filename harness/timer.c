@@ -164,29 +164,19 @@ typedef struct launch {
     qp_timer *timer;
     const qp_implementation *implementation;
     const qp_call *call;
+    bool cold;           /* flush before each */
     int64_t repeats;     /* between two marks */
     double host_seconds; /* for the host to enqueue them all */
 } launch;
 
 static qp_status run(const launch *l) { return qp_device_run(l->timer->device, l->implementation, l->call); }
 
-static qp_status take_cold(void *context, int64_t count, double *values)
+/* One launch between two marks. */
+static qp_status take_single(void *context, int64_t count, double *values)
 {
     const launch *l = context;
     for (int i = 0; i < (int)count; i++) {
-        QP_TRY(flush(l->timer));
-        QP_TRY(qp_device_mark(l->timer->device, 2 * i));
-        QP_TRY(run(l));
-        QP_TRY(qp_device_mark(l->timer->device, 2 * i + 1));
-    }
-    return read_pairs(l->timer, count, values);
-}
-
-/* For launches so long that neither marks nor caches matter. */
-static qp_status take_one_by_one(void *context, int64_t count, double *values)
-{
-    const launch *l = context;
-    for (int i = 0; i < (int)count; i++) {
+        if (l->cold) QP_TRY(flush(l->timer));
         QP_TRY(qp_device_mark(l->timer->device, 2 * i));
         QP_TRY(run(l));
         QP_TRY(qp_device_mark(l->timer->device, 2 * i + 1));
@@ -244,15 +234,15 @@ static qp_status time_launch(launch *l, int64_t wanted, qp_take take, const char
 qp_status qp_timer_cold(qp_timer *timer, int64_t wanted, const qp_implementation *implementation, const qp_call *call,
                         qp_time *time)
 {
-    launch l = { timer, implementation, call, 1, 0.0 };
+    launch l = { timer, implementation, call, true, 1, 0.0 };
     QP_TRY(run(&l)); /* what is done once, e.g. loading the kernel, is no part of a sample */
-    return time_launch(&l, wanted, take_cold, "cold", time);
+    return time_launch(&l, wanted, take_single, "cold", time);
 }
 
 qp_status qp_timer_hot(qp_timer *timer, int64_t wanted, const qp_implementation *implementation, const qp_call *call,
                        qp_time *time)
 {
-    launch l = { timer, implementation, call, 1, 0.0 };
+    launch l = { timer, implementation, call, false, 1, 0.0 };
     QP_TRY(calibrate(&l));
     return time_launch(&l, wanted, take_hot, "hot", time);
 }
@@ -334,8 +324,8 @@ static qp_status measure_product(qp_timer *timer, int64_t wanted, qp_ceilings *c
     ceilings->product_size = size;
     ceilings->product_implementation = linear->name;
     ceilings->product.why = "its result is wrong";
-    launch l = { timer, linear, &call, 1, 0.0 };
-    if (status == QP_OK && same) status = time_launch(&l, wanted, take_one_by_one, "product", &ceilings->product);
+    launch l = { timer, linear, &call, false, 1, 0.0 }; /* so long that neither marks nor caches matter */
+    if (status == QP_OK && same) status = time_launch(&l, wanted, take_single, "product", &ceilings->product);
     if (status == QP_OK && ceilings->product.seconds.median > 0.0)
         ceilings->product_flops_per_second = 2.0 * (double)elements * (double)size / ceilings->product.seconds.median;
     qp_device_free(device, operand);

@@ -190,18 +190,8 @@ static void print_header(const page *p, const qp_bench_report *report)
         (void)fputs("\ngolden   ", p->stream);
         page_put(p, report->golden);
     }
-    (void)fprintf(p->stream, "\nours     %s, backend %s, plan %s", qp_device_in_words(&report->device).text,
-                  report->backend, report->plan);
-    if (report->only) {
-        (void)fputs(", only ", p->stream);
-        page_put(p, report->only);
-    }
-    if (report->fault) {
-        (void)fprintf(p->stream, ", %swith the planted fault ", page_start(p, YELLOW));
-        page_put(p, report->fault);
-        (void)fputs(page_stop(p, YELLOW), p->stream);
-    }
-    (void)fputc('\n', p->stream);
+    (void)fputs("\nours     ", p->stream);
+    page_put_ours(p, &report->device, report->backend, report->plan, report->only, report->fault);
 }
 
 static void print_machine(const page *p, const qp_bench_report *report)

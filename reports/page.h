@@ -5,6 +5,8 @@
 #include <stdbool.h>
 #include <stdio.h>
 
+#include "environment.h"
+
 typedef enum colour { PLAIN, GREEN, YELLOW, RED, DIM } colour;
 
 typedef struct page {
@@ -24,6 +26,23 @@ static inline const char *page_stop(const page *p, colour c) { return p->color &
 static inline void page_put(const page *p, const char *text)
 {
     for (; *text; text++) (void)fputc((unsigned char)*text < ' ' || *text == 0x7f ? '?' : *text, p->stream);
+}
+
+/* "ours": the device, and which kernels ran. */
+static inline void page_put_ours(const page *p, const qp_device_facts *device, const char *backend, const char *plan,
+                                 const char *only, const char *fault)
+{
+    (void)fprintf(p->stream, "%s, backend %s, plan %s", qp_device_in_words(device).text, backend, plan);
+    if (only) {
+        (void)fputs(", only ", p->stream);
+        page_put(p, only);
+    }
+    if (fault) {
+        (void)fprintf(p->stream, ", %swith the planted fault ", page_start(p, YELLOW));
+        page_put(p, fault);
+        (void)fputs(page_stop(p, YELLOW), p->stream);
+    }
+    (void)fputc('\n', p->stream);
 }
 
 #endif

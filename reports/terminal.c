@@ -293,18 +293,9 @@ static void print_header(const page *p, const qp_report *report, const qp_golden
     put_attribute(p, golden, "torch_version", "PyTorch ");
     put_attribute(p, golden, "transformers_version", "transformers ");
     put_attribute(p, golden, "attn_implementation", "attention ");
-    (void)fprintf(p->stream, "\nours    %s, backend %s, plan %s", qp_device_in_words(&report->device).text,
-                  report->backend, report->plan);
-    if (report->only) {
-        (void)fputs(", only ", p->stream);
-        page_put(p, report->only);
-    }
-    if (report->fault) {
-        (void)fprintf(p->stream, ", %swith the planted fault ", page_start(p, YELLOW));
-        page_put(p, report->fault);
-        (void)fputs(page_stop(p, YELLOW), p->stream);
-    }
-    (void)fputs("\n\n", p->stream);
+    (void)fputs("\nours    ", p->stream);
+    page_put_ours(p, &report->device, report->backend, report->plan, report->only, report->fault);
+    (void)fputc('\n', p->stream);
 }
 
 static void print_summary(const page *p, const qp_report *report)

@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
 #ifdef _OPENMP
 #include <omp.h>
 #endif
@@ -14,8 +13,7 @@
 #include "../model/device_backend.h"
 #include "../model/json.h"
 #include "../model/random_model.h"
-#include "check_files.h"
-#include "check_main.h"
+#include "check_program.h"
 
 #define MODEL QP_SOURCE_DIR "/golden/qwen3-tiny"
 #define GOLDEN QP_SOURCE_DIR "/golden/qwen3-tiny.h5"
@@ -608,28 +606,11 @@ END_TEST
 
 /* ---- The command. ---- */
 
-static char out[1 << 17], err[1 << 14];
-
-static void slurp(const char *name, char *text, size_t size)
-{
-    size_t bytes = 0;
-    char *const all = files_read(files_path(name), &bytes);
-    ck_assert_uint_lt(bytes, size);
-    memcpy(text, all, bytes + 1);
-    free(all);
-}
-
 static int run(const char *arguments)
 {
-    char command[4096], out_path[600], err_path[600];
-    snprintf(out_path, sizeof out_path, "%s", files_path("out"));
-    snprintf(err_path, sizeof err_path, "%s", files_path("err"));
-    snprintf(command, sizeof command, "'%s' bench %s >'%s' 2>'%s' </dev/null", QP_PROGRAM, arguments, out_path,
-             err_path);
-    const int status = system(command);
-    slurp("out", out, sizeof out);
-    slurp("err", err, sizeof err);
-    return WIFEXITED(status) ? WEXITSTATUS(status) : 1000 + WTERMSIG(status);
+    char command[3000];
+    snprintf(command, sizeof command, "bench %s", arguments);
+    return run_in("", command);
 }
 
 static double number_of(qp_json_node object, const char *key)

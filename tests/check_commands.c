@@ -4,37 +4,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
 
-#include "check_files.h"
-#include "check_main.h"
+#include "check_program.h"
 
 #define MODEL QP_SOURCE_DIR "/golden/qwen3-tiny"
 #define GOLDEN QP_SOURCE_DIR "/golden/qwen3-tiny.h5"
 
-static char out[1 << 18], err[1 << 18];
-
-static void slurp(const char *name, char *text, size_t size)
-{
-    size_t bytes = 0;
-    char *const all = files_read(files_path(name), &bytes);
-    ck_assert_uint_lt(bytes, size);
-    memcpy(text, all, bytes + 1);
-    free(all);
-}
-
-/* Runs the program with arguments as a shell would read them; returns its exit code, or 1000 and more for a signal. */
-static int run(const char *arguments)
-{
-    char command[4096], out_path[600], err_path[600];
-    snprintf(out_path, sizeof out_path, "%s", files_path("out"));
-    snprintf(err_path, sizeof err_path, "%s", files_path("err"));
-    snprintf(command, sizeof command, "'%s' %s >'%s' 2>'%s' </dev/null", QP_PROGRAM, arguments, out_path, err_path);
-    const int status = system(command);
-    slurp("out", out, sizeof out);
-    slurp("err", err, sizeof err);
-    return WIFEXITED(status) ? WEXITSTATUS(status) : 1000 + WTERMSIG(status);
-}
+static int run(const char *arguments) { return run_in("", arguments); }
 
 /* One line on stderr: "qwen3-parity: sentence." */
 static void assert_one_sentence(const char *arguments)

@@ -1,12 +1,10 @@
 /* model/trace, as a tool sees it: tests/nvtx_injection.c writes down what it is told. */
 #include <inttypes.h>
 #include <stdbool.h>
-#include <sys/wait.h>
 
 #include "../model/generate.h"
 #include "../model/trace.h"
-#include "check_files.h"
-#include "check_main.h"
+#include "check_program.h"
 
 #define MODEL QP_SOURCE_DIR "/golden/qwen3-tiny"
 #define PROMPT "The capital of Aistonia is Flubarg. What is the capital of Aistonia?"
@@ -75,31 +73,16 @@ static int count(const char *what, const char *name)
 
 /* ---- The program, with the tool or without. ---- */
 
-static char out[1 << 12], err[1 << 12];
-
-static void slurp(const char *name, char *text, size_t size)
-{
-    size_t bytes = 0;
-    char *const all = files_read(files_path(name), &bytes);
-    ck_assert_uint_lt(bytes, size);
-    memcpy(text, all, bytes + 1);
-    free(all);
-}
-
 /* `environment`: assignments as a shell reads them. */
 static void generate(const char *environment)
 {
-    char command[4096], dir[256];
-    snprintf(dir, sizeof dir, "%s", files_dir);
+    char cleared[1200], arguments[1024];
     files_clear();
-    snprintf(command, sizeof command,
-             "unset NVTX_INJECTION64_PATH QP_NVTX_LOG QP_NVTX_PLAIN; %s '%s' generate --model '%s' --prompt '%s' "
-             "--max-tokens %d >'%s/out' 2>'%s/err' </dev/null",
-             environment, QP_PROGRAM, MODEL, PROMPT, NEW_TOKENS, dir, dir);
-    const int status = system(command);
-    slurp("out", out, sizeof out);
-    slurp("err", err, sizeof err);
-    ck_assert_msg(WIFEXITED(status) && WEXITSTATUS(status) == 0, "%s: %d: %s", command, status, err);
+    snprintf(cleared, sizeof cleared, "unset NVTX_INJECTION64_PATH QP_NVTX_LOG QP_NVTX_PLAIN; %s", environment);
+    snprintf(arguments, sizeof arguments, "generate --model '%s' --prompt '%s' --max-tokens %d", MODEL, PROMPT,
+             NEW_TOKENS);
+    const int code = run_in(cleared, arguments);
+    ck_assert_msg(code == 0, "%s: %d: %s", arguments, code, err);
 }
 
 static void generate_with_tool(const char *also)

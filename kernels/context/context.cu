@@ -133,14 +133,8 @@ qp_status qp_context_cuda(const qp_call *call)
         const int64_t tiles = a.tokens * a.query_heads * tiles_for(a.d, kWarp);
         const unsigned threads = static_cast<unsigned>(a.order.lanes) * kWarp;
         context_lanes<<<blocks_for_tiles(tiles), threads, 0, stream>>>(a);
-    } else if (queries <= kTileColumns) {
-        launch<1>(a, stream);
-    } else if (queries <= 2 * kTileColumns) {
-        launch<2>(a, stream);
-    } else if (queries <= 4 * kTileColumns) {
-        launch<4>(a, stream);
     } else {
-        launch<8>(a, stream);
+        launch_with_tiles(queries, [&](auto tiles) { launch<tiles()>(a, stream); });
     }
     return launched("context");
 }

@@ -59,13 +59,6 @@ qp_status qp_linear_cuda(const qp_call *call)
 {
     const qp_linear_args a = qp_linear_bind(call);
     const cudaStream_t stream = stream_of(call);
-    if (a.m <= kTileColumns)
-        launch<1>(a, stream);
-    else if (a.m <= 2 * kTileColumns)
-        launch<2>(a, stream);
-    else if (a.m <= 4 * kTileColumns)
-        launch<4>(a, stream);
-    else
-        launch<8>(a, stream);
+    launch_with_tiles(a.m, [&](auto tiles) { launch<tiles()>(a, stream); });
     return launched("linear");
 }

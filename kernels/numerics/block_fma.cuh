@@ -14,6 +14,8 @@
 
 #include <cuda_runtime.h>
 
+#include <type_traits>
+
 #include "bf16.h"
 #include "block_fma.h"
 
@@ -137,6 +139,19 @@ __device__ __forceinline__ void chain_fma(float (&accumulator)[kTiles][4], const
     } else if (k < end) {
         last_block_fma(accumulator, a, b, k, end - k);
     }
+}
+
+/* Calls launch(tiles) with a constant: as many tiles of 8 columns a warp as there are, of 1, 2, 4 or 8. */
+template <class Launch> void launch_with_tiles(int64_t columns, Launch launch)
+{
+    if (columns <= kTileColumns)
+        launch(std::integral_constant<int, 1>());
+    else if (columns <= 2 * kTileColumns)
+        launch(std::integral_constant<int, 2>());
+    else if (columns <= 4 * kTileColumns)
+        launch(std::integral_constant<int, 4>());
+    else
+        launch(std::integral_constant<int, 8>());
 }
 
 /* Tiles of `size` that cover n. */

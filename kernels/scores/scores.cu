@@ -92,14 +92,8 @@ qp_status qp_scores_cuda(const qp_call *call)
     if (a.order.lanes) {
         const int64_t elements = a.query_heads * a.tokens * a.keys_count;
         score_lanes<<<blocks_for_tiles(tiles_for(elements, kThreads / a.order.lanes)), kThreads, 0, stream>>>(a);
-    } else if (queries <= kTileColumns) {
-        launch<1>(a, stream);
-    } else if (queries <= 2 * kTileColumns) {
-        launch<2>(a, stream);
-    } else if (queries <= 4 * kTileColumns) {
-        launch<4>(a, stream);
     } else {
-        launch<8>(a, stream);
+        launch_with_tiles(queries, [&](auto tiles) { launch<tiles()>(a, stream); });
     }
     return launched("scores");
 }
