@@ -6,6 +6,15 @@
 set(QP_CUDA AUTO CACHE STRING "Build the CUDA backend: AUTO, ON or OFF")
 set_property(CACHE QP_CUDA PROPERTY STRINGS AUTO ON OFF)
 
+string(TOUPPER "${QP_CUDA}" QP_CUDA)
+if(QP_CUDA MATCHES "^(1|YES|TRUE)$")
+  set(QP_CUDA ON)
+elseif(QP_CUDA MATCHES "^(0|NO|FALSE)$")
+  set(QP_CUDA OFF)
+elseif(NOT QP_CUDA MATCHES "^(AUTO|ON|OFF)$")
+  message(FATAL_ERROR "QP_CUDA is '${QP_CUDA}'; it must be AUTO, ON or OFF")
+endif()
+
 set(QP_WITH_CUDA OFF)
 set(missing "")
 if(QP_CUDA STREQUAL "OFF")
@@ -37,6 +46,8 @@ endif()
 
 if(NOT missing)
   set(QP_WITH_CUDA ON)
+  set(CMAKE_INSTALL_RPATH "${CUDAToolkit_LIBRARY_DIR}") # cuBLAS is beside the toolkit, not in the system's folders
+  set(CMAKE_BUILD_RPATH "${CUDAToolkit_LIBRARY_DIR}")
   message(STATUS "CUDA backend: yes, nvcc ${CMAKE_CUDA_COMPILER_VERSION}, for compute capability 9.0")
 elseif(QP_CUDA STREQUAL "ON")
   message(FATAL_ERROR "CUDA backend: QP_CUDA is ON, but ${missing}")

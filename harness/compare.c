@@ -190,7 +190,8 @@ typedef struct pieces {
 static pieces cut_into_pieces(int64_t n)
 {
     pieces p = { 1, n };
-    if (n > LEAST_PIECE) p.size = n / PIECES > LEAST_PIECE ? (n + PIECES - 1) / PIECES : LEAST_PIECE;
+    const int64_t even = (n + PIECES - 1) / PIECES;
+    if (n > LEAST_PIECE) p.size = even > LEAST_PIECE ? even : LEAST_PIECE;
     p.count = (int)((n + p.size - 1) / p.size);
     return p;
 }

@@ -254,8 +254,18 @@ static qp_status find_changed_input(verifier *v, const qp_plan *plan, const qp_p
     return QP_OK;
 }
 
-/* The node on the golden's inputs: by the implementation into v->local, in fp64 into v->local_oracle. The outputs are NaN
- * before, so that what is not written shows. */
+/* Behind each local output, and in it before a run: 0xff, a NaN in every type. */
+enum { GUARD_BYTES = 512, POISON = 0xff };
+
+static bool is_poison(const unsigned char *memory, size_t bytes)
+{
+    for (size_t i = 0; i < bytes; i++)
+        if (memory[i] != POISON) return false;
+    return true;
+}
+
+/* The node on the golden's inputs: by the implementation into v->local, in fp64 into v->local_oracle. Outputs and workspace
+ * are poisoned before, so that what is not written shows. */
 static qp_status run_local(verifier *v, const qp_plan *plan, const qp_plan_node *node,
                            const qp_implementation *implementation, const char **violation)
 {
@@ -263,21 +273,24 @@ static qp_status run_local(verifier *v, const qp_plan *plan, const qp_plan_node 
     qp_call call = qp_node_call(plan, node, on_cpu(v) ? &v->captured : &v->given);
     const int outputs = qp_operand_count(node->operation->out, QP_MAX_OUT);
     for (int i = 0; i < outputs; i++) {
-        const uint64_t bytes = qp_store_bytes(&v->captured, plan, node->out[i]);
+        const uint64_t bytes = qp_store_bytes(&v->captured, plan, node->out[i]) + GUARD_BYTES;
         if (v->device_local_bytes[i] < bytes) {
             qp_device_free(device, v->device_local[i]);
             v->device_local_bytes[i] = 0;
             QP_TRY(qp_device_allocate(device, bytes, "an output", &v->device_local[i]));
             v->device_local_bytes[i] = bytes;
         }
-        QP_TRY(qp_device_fill(device, v->device_local[i], 0xff, bytes));
+        QP_TRY(qp_device_fill(device, v->device_local[i], POISON, bytes));
         call.out[i] = v->device_local[i];
     }
+    QP_TRY(qp_device_poison_workspace(device));
     QP_TRY(qp_node_run(plan, node, implementation, device, &call));
     for (int i = 0; i < outputs; i++) {
         const size_t bytes = (size_t)qp_store_bytes(&v->captured, plan, node->out[i]);
-        QP_TRY(qp_host_reserve(&v->local[i], bytes));
-        QP_TRY(qp_device_read(device, v->local[i].data, v->device_local[i], bytes));
+        QP_TRY(qp_host_reserve(&v->local[i], bytes + GUARD_BYTES));
+        QP_TRY(qp_device_read(device, v->local[i].data, v->device_local[i], bytes + GUARD_BYTES));
+        if (!is_poison((const unsigned char *)v->local[i].data + bytes, GUARD_BYTES))
+            *violation = "the implementation wrote behind its output";
     }
     if (!on_cpu(v)) QP_TRY(find_changed_input(v, plan, node, violation));
     return run_local_oracle(v, plan, node);
@@ -288,7 +301,8 @@ static qp_status run_carried(verifier *v, const qp_plan *plan, const qp_plan_nod
 {
     const qp_call ours = qp_node_call(plan, node, &v->ours), oracle = qp_node_call(plan, node, &v->oracle);
     for (int i = 0; i < qp_operand_count(node->operation->out, QP_MAX_OUT); i++)
-        QP_TRY(qp_device_fill(v->runtime->device, ours.out[i], 0xff, qp_store_bytes(&v->ours, plan, node->out[i])));
+        QP_TRY(qp_device_fill(v->runtime->device, ours.out[i], POISON, qp_store_bytes(&v->ours, plan, node->out[i])));
+    QP_TRY(qp_device_poison_workspace(v->runtime->device));
     QP_TRY(qp_node_run(plan, node, implementation, v->runtime->device, &ours));
     return qp_oracle_run(node, &oracle);
 }

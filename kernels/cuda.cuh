@@ -28,6 +28,13 @@ template <int kCount, class... Pointer> bool aligned(const Pointer *...p)
 /* Blocks of `size` that cover n. */
 inline unsigned blocks_for(int64_t n, int64_t size) { return static_cast<unsigned>((n + size - 1) / size); }
 
+/* Blocks for a kernel that takes the tiles blockIdx.x, blockIdx.x + gridDim.x, ... */
+inline unsigned blocks_of(int64_t tiles)
+{
+    constexpr int64_t kMostBlocks = 0x7fffffff;
+    return static_cast<unsigned>(tiles < kMostBlocks ? tiles : kMostBlocks);
+}
+
 /* The status of the launch just made. Only what the launch itself did wrong shows here; what a kernel does wrong while it
  * runs shows when the device is next waited for (model/device.h). */
 inline qp_status launched(const char *operation)

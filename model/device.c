@@ -9,7 +9,7 @@ qp_status qp_device_open(qp_backend backend, qp_device **device)
 #ifdef QP_WITH_CUDA
     return qp_device_open_cuda(device);
 #else
-    return qp_fail(QP_DEVICE, "this build has no CUDA backend, since no nvcc was found for it; use --backend cpu");
+    return qp_fail(QP_DEVICE, "this build has no CUDA backend; use --backend cpu");
 #endif
 }
 
@@ -57,6 +57,7 @@ qp_status qp_device_run(qp_device *device, const qp_implementation *implementati
     return device->methods->run(device, implementation, call);
 }
 
+qp_status qp_device_poison_workspace(qp_device *device) { return device->methods->poison_workspace(device); }
 qp_status qp_device_wait(qp_device *device) { return device->methods->wait(device); }
 qp_status qp_device_check_canaries(qp_device *device) { return device->methods->check_canaries(device); }
 qp_status qp_device_mark(qp_device *device, int mark) { return device->methods->mark(device, mark); }

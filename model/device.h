@@ -48,6 +48,9 @@ QP_MUST_USE qp_status qp_device_copy(qp_device *device, void *to, const void *fr
 /* Runs an implementation of the device's backend, with the workspace that it needs. Returns at once. */
 QP_MUST_USE qp_status qp_device_run(qp_device *device, const qp_implementation *implementation, const qp_call *call);
 
+/* Fills the workspace, so that nothing of an earlier run is left in it. Returns at once. */
+QP_MUST_USE qp_status qp_device_poison_workspace(qp_device *device);
+
 /* Waits for everything enqueued. */
 QP_MUST_USE qp_status qp_device_wait(qp_device *device);
 /* Waits, and looks at all canaries. QP_DEVICE, naming the memory, if something was written outside of it. */

@@ -14,6 +14,7 @@ typedef struct qp_device_methods {
     qp_status (*read)(qp_device *device, void *to, const void *from, uint64_t bytes);
     qp_status (*fill)(qp_device *device, void *memory, int byte, uint64_t bytes);
     qp_status (*run)(qp_device *device, const qp_implementation *implementation, const qp_call *call);
+    qp_status (*poison_workspace)(qp_device *device);
     qp_status (*wait)(qp_device *device);
     qp_status (*check_canaries)(qp_device *device);
     qp_status (*mark)(qp_device *device, int mark);

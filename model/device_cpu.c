@@ -110,9 +110,22 @@ static qp_status no_profiler(qp_device *device, bool on)
 
 qp_status qp_device_open_cpu(qp_device **device)
 {
-    static const qp_device_methods methods = { close_device, describe, allocate, free_memory,   copy,
-                                               copy,         fill,     run,      nothing_to_do, nothing_to_do,
-                                               set_mark,     elapsed,  copy,     no_clock,      no_profiler };
+    static const qp_device_methods methods = { .close = close_device,
+                                               .describe = describe,
+                                               .allocate = allocate,
+                                               .free = free_memory,
+                                               .write = copy,
+                                               .read = copy,
+                                               .fill = fill,
+                                               .run = run,
+                                               .poison_workspace = nothing_to_do,
+                                               .wait = nothing_to_do,
+                                               .check_canaries = nothing_to_do,
+                                               .mark = set_mark,
+                                               .elapsed = elapsed,
+                                               .copy = copy,
+                                               .clock = no_clock,
+                                               .profile = no_profiler };
     cpu_device *made = calloc(1, sizeof *made);
     if (!made) return qp_fail(QP_NO_MEMORY, "no memory for a device");
     made->base = (qp_device){ &methods, QP_CPU };

@@ -63,7 +63,6 @@ static void close_device(qp_device *device)
     }
     for (int i = 0; i < d->mark_count; i++) (void)cudaEventDestroy(d->marks[i]);
     qp_cublas_close(d->launch.cublas);
-    (void)cudaFree(d->launch.workspace);
     if (d->launch.stream) (void)cudaStreamDestroy(stream_of(d));
     free(d->marks);
     free(d);
@@ -152,15 +151,10 @@ static qp_status reserve_workspace(cuda_device *d, uint64_t bytes)
 {
     if (bytes <= d->workspace_bytes) return QP_OK;
     QP_TRY(checked(d, cudaStreamSynchronize(stream_of(d)), "waiting for a workspace"));
-    (void)cudaFree(d->launch.workspace);
+    if (d->launch.workspace) free_memory(&d->base, d->launch.workspace);
     d->launch.workspace = NULL;
     d->workspace_bytes = 0;
-    if (cudaMalloc(&d->launch.workspace, (size_t)bytes) != cudaSuccess) {
-        (void)cudaGetLastError();
-        d->launch.workspace = NULL;
-        return qp_fail(QP_NO_MEMORY, "a workspace needs %.1f GB of the card's memory, which is not free",
-                       (double)bytes / 1e9);
-    }
+    QP_TRY(allocate(&d->base, bytes, "a workspace", &d->launch.workspace));
     d->workspace_bytes = bytes;
     return QP_OK;
 }
@@ -173,6 +167,12 @@ static qp_status run(qp_device *device, const qp_implementation *implementation,
     qp_call launched = *call;
     launched.launch = &d->launch;
     return implementation->run(&launched);
+}
+
+static qp_status poison_workspace(qp_device *device)
+{
+    cuda_device *d = (cuda_device *)device;
+    return d->workspace_bytes ? fill(device, d->launch.workspace, POISON, d->workspace_bytes) : QP_OK;
 }
 
 static qp_status wait_for_all(qp_device *device)
@@ -196,7 +196,6 @@ static qp_status check_canaries(qp_device *device)
                                    " bytes for %s; compute-sanitizer shows which kernel",
                                    side ? i : CANARY_BYTES - i, side ? "behind" : "before", a->bytes, a->what);
     }
-    (void)d;
     return QP_OK;
 }
 
@@ -265,9 +264,22 @@ static qp_status require_device(void)
 
 qp_status qp_device_open_cuda(qp_device **device)
 {
-    static const qp_device_methods methods = { close_device, describe, allocate, free_memory,   write_memory,
-                                               read_memory,  fill,     run,      wait_for_all,  check_canaries,
-                                               set_mark,     elapsed,  copy,     measure_clock, profile };
+    static const qp_device_methods methods = { .close = close_device,
+                                               .describe = describe,
+                                               .allocate = allocate,
+                                               .free = free_memory,
+                                               .write = write_memory,
+                                               .read = read_memory,
+                                               .fill = fill,
+                                               .run = run,
+                                               .poison_workspace = poison_workspace,
+                                               .wait = wait_for_all,
+                                               .check_canaries = check_canaries,
+                                               .mark = set_mark,
+                                               .elapsed = elapsed,
+                                               .copy = copy,
+                                               .clock = measure_clock,
+                                               .profile = profile };
     QP_TRY(require_device());
     cuda_device *d = calloc(1, sizeof *d);
     if (!d) return qp_fail(QP_NO_MEMORY, "no memory for a device");

@@ -3,10 +3,12 @@
 # golden/requirements.txt, Nsight Compute and compute-sanitizer of the CUDA toolkit.
 #   usage: reports/on_card.sh OUT STEP...      steps: tests tiny orders shapes generate sanitize profile bench
 # PROGRAM and TESTS name the built program and the folder of the built tests; WORK is a folder with room for 10 GB.
+# Ends with 1 if a step failed, with 2 for a step that does not exist.
 set -uo pipefail
-cd "$(dirname "$0")/.."
-OUT=$1
+OUT=$(realpath -m "$1")
 shift
+cd "$(dirname "$0")/.."
+FAILED=0
 PROGRAM=${PROGRAM:-build/qwen3-parity}
 TESTS=${TESTS:-build/tests}
 WORK=${WORK:-$(mktemp -d)}
@@ -19,7 +21,8 @@ keep() {
     local file=$1 lines=$2
     shift 2
     local start=$SECONDS
-    { echo "\$ $*"; "$@" 2>&1; echo "exit code $?"; } >"$OUT/$file"
+    echo "\$ $*" >"$OUT/$file"
+    "$@" >>"$OUT/$file" 2>&1 || FAILED=1
     echo "== $file ($((SECONDS - start)) s)"
     tail -n "$lines" "$OUT/$file"
 }
@@ -68,6 +71,7 @@ generate() {
         printf 'ours    %s\nPyTorch %s\n' "$ours" "$torch"
     done >"$OUT/generate.txt"
     cut -c1-120 "$OUT/generate.txt"
+    ! grep -q DIFFERENT "$OUT/generate.txt" || FAILED=1
 }
 
 # initcheck would take cuBLAS's own reading of padding for ours, so it sees our kernels.
@@ -90,7 +94,7 @@ bench() {
         keep "bench-$name.txt" 12 "$PROGRAM" bench --backend cuda --model "$WORK/$name" --json "$OUT/bench-$name.json"
         keep "bench-$name-torch.txt" 40 python3 golden/bench_torch.py "$WORK/$name" --prompt-tokens 128 --prefill 512 \
             --steps 32 --repeats 2 --ours "$OUT/bench-$name.json" --output "$OUT/bench-$name-torch.json"
-    done <<<"${SHAPES:-0.6b-bench qwen3-0.6b 28}"
+    done <<<"${BENCHES:-0.6b-bench qwen3-0.6b 28}"
 }
 
 for step in "$@"; do
@@ -99,3 +103,4 @@ for step in "$@"; do
     *) echo "on_card.sh: there is no step '$step'" >&2; exit 2 ;;
     esac
 done
+exit $FAILED

@@ -456,6 +456,22 @@ START_TEST(test_a_planted_fault_has_no_time)
 }
 END_TEST
 
+/* One element in 512 of the scores is wrong, fewer than an order of summation may change, but by more. */
+START_TEST(test_a_few_elements_far_off_have_no_time)
+{
+    qp_bench_options options = small_bench();
+    options.decode = false;
+    options.prefill_tokens = 512;
+    options.only = "*.0.self_attn.scores";
+    ck_assert_int_eq(qp_selection_plant(&options.selection, "mask-off-by-one"), QP_OK);
+    run_bench(NULL, &options);
+    ck_assert_int_eq(report.row_count, 1);
+    ck_assert(report.rows[0].failed && !report.rows[0].verified);
+    ck_assert_ptr_nonnull(strstr(report.rows[0].reason, "an order of summation"));
+    qp_bench_close(&report);
+}
+END_TEST
+
 /* Right at first, so that a check before the timing alone would let it pass. */
 static int silu_calls;
 
@@ -765,6 +781,7 @@ static Suite *bench_suite(void)
     tcase_add_test(bench, test_every_shape_is_verified_and_has_its_times);
     tcase_add_test(bench, test_a_golden_gives_the_tokens_and_the_truth);
     tcase_add_test(bench, test_a_planted_fault_has_no_time);
+    tcase_add_test(bench, test_a_few_elements_far_off_have_no_time);
     tcase_add_loop_test(bench, test_a_kernel_that_is_wrong_only_while_it_is_timed_has_no_time, 0, 2);
     tcase_add_loop_test(bench, test_an_order_of_its_own_is_allowed_to_cublas_and_nothing_else, 0, 3);
     tcase_add_test(bench, test_only_chooses_rows_and_leaves_the_pass_without_time);

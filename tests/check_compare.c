@@ -296,6 +296,33 @@ START_TEST(test_compare_p99_equals_sorting)
 }
 END_TEST
 
+/* Where the number or the size of the pieces changes, one element more or less must not matter. */
+START_TEST(test_compare_joins_pieces_of_every_size)
+{
+    static const int64_t sizes[] = { (1 << 15) - 1, 1 << 15,        (1 << 15) + 1,  (1 << 21) - 1, 1 << 21,
+                                     (1 << 21) + 1, (1 << 21) + 63, (1 << 21) + 64, (1 << 21) + 65 };
+    const int64_t most = (1 << 21) + 65;
+    uint16_t *want = calloc((size_t)most, sizeof *want), *got = calloc((size_t)most, sizeof *got);
+    ck_assert(want && got);
+    for (int64_t i = 0; i < most; i++) want[i] = got[i] = 0x3f80;
+    for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++) {
+        const int64_t n = sizes[s], wrong[] = { 0, n / 2, n - 1 };
+        for (int i = 0; i < 3; i++) got[wrong[i]] = (uint16_t)(0x3f81 + (i == 1)); /* the middle is 2 ulp off */
+        const qp_comparison c = compare_bf16(want, got, n);
+        const qp_error e = qp_error_of(QP_BF16, got, QP_BF16, want, n);
+        ck_assert_int_eq(c.elements, n);
+        ck_assert_int_eq(c.mismatches, 3);
+        ck_assert_int_eq(c.nonzero, n);
+        ck_assert_int_eq(c.worst, n / 2);
+        ck_assert(c.max_ulp == 2.0 && e.max_abs == 0x1p-6);
+        ck_assert_double_eq_tol(e.rms, sqrt(6.0 * 0x1p-14 / (double)n), 1e-18);
+        for (int i = 0; i < 3; i++) got[wrong[i]] = 0x3f80;
+    }
+    free(want);
+    free(got);
+}
+END_TEST
+
 START_TEST(test_compare_walks_16_million_elements_fast)
 {
     const int64_t n = INT64_C(1) << 24;
@@ -379,6 +406,7 @@ Suite *compare_suite(void)
     tcase_set_timeout(p99, 60);
     tcase_add_loop_test(p99, test_compare_p99_equals_sorting, 0, 8);
     tcase_add_test(p99, test_compare_walks_16_million_elements_fast);
+    tcase_add_test(p99, test_compare_joins_pieces_of_every_size);
     suite_add_tcase(suite, p99);
 
     TCase *errors = tcase_create("errors");

@@ -8,12 +8,13 @@
 
 static qp_run_options run_options = QP_RUN_OPTIONS_DEFAULT;
 static const char *golden_path, *only, *json_path, *phase = "both";
-static int64_t prefill = -1, context = -1, samples = 50;
+enum { NOT_GIVEN = INT32_MIN };
+static int64_t prefill = NOT_GIVEN, context = NOT_GIVEN, samples = 50;
 static bool profile;
 
 static const qp_option options[] = {
     QP_RUN_OPTIONS_TABLE(run_options),
-    { "shape", "NAME", "random weights of a released size in place of a model: qwen3-0.6b, 1.7b, 4b, 8b, 14b, 32b",
+    { "shape", "NAME", "random weights of a released size in place of a model: qwen3-0.6b, -1.7b, -4b, -8b, -14b, -32b",
       QP_OPTION_TEXT, &run_options.shape },
     { "layers", "N", "with --shape: only N layers (default: all)", QP_OPTION_INTEGER, &run_options.layers },
     { "seed", "N", "of random weights, tokens and cached keys (default: 0)", QP_OPTION_INTEGER, &run_options.seed },
@@ -40,9 +41,10 @@ static qp_status check_usage(void)
         return qp_fail(QP_USAGE, "--model and --golden belong together: a golden is of one model");
     if (strcmp(phase, "both") != 0 && strcmp(phase, "prefill") != 0 && strcmp(phase, "decode") != 0)
         return qp_fail(QP_USAGE, "there is no phase '%s'; there are decode, prefill and both", phase);
-    if (prefill < -1 || prefill == 0) return qp_fail(QP_USAGE, "--prefill must be at least 1");
-    if (context < -1) return qp_fail(QP_USAGE, "--context must not be negative");
+    if (prefill != NOT_GIVEN && prefill < 1) return qp_fail(QP_USAGE, "--prefill must be at least 1");
+    if (context != NOT_GIVEN && context < 0) return qp_fail(QP_USAGE, "--context must not be negative");
     if (samples < 1 || samples > 1000000) return qp_fail(QP_USAGE, "--samples must be between 1 and 1000000");
+    if (json_path && !*json_path) return qp_fail(QP_USAGE, "--json needs the name of a file");
     if (profile && json_path) return qp_fail(QP_USAGE, "--profile times nothing, so there is nothing for --json");
     return QP_OK;
 }
@@ -74,8 +76,8 @@ static qp_status bench(const qp_run_context *run, const qp_golden *golden, int *
                                              .only = only,
                                              .prefill = strcmp(phase, "decode") != 0,
                                              .decode = strcmp(phase, "prefill") != 0,
-                                             .prefill_tokens = prefill,
-                                             .context = context,
+                                             .prefill_tokens = prefill == NOT_GIVEN ? -1 : prefill,
+                                             .context = context == NOT_GIVEN ? -1 : context,
                                              .samples = samples,
                                              .seed = (uint64_t)run_options.seed,
                                              .profile = profile,

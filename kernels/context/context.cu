@@ -111,7 +111,7 @@ __global__ void __launch_bounds__(QP_MAX_LANES *kWarp) context_lanes(const qp_co
 template <int kTiles> void launch(const qp_context_args &a, cudaStream_t stream)
 {
     const int64_t queries = a.query_heads / a.value_heads * a.tokens;
-    const unsigned blocks = blocks_for_tiles(a.value_heads * tiles_for(a.d, kTileRows) *
+    const unsigned blocks = blocks_of(a.value_heads * tiles_for(a.d, kTileRows) *
                                              tiles_for(queries, static_cast<int64_t>(kTiles) * kTileColumns));
     const bool pairs = allows_loads(a.values, a.d, 0, 4), wide = allows_loads(a.probs, a.keys_count, a.order.run, 8);
     if (pairs && wide)
@@ -132,7 +132,7 @@ qp_status qp_context_cuda(const qp_call *call)
     if (a.order.lanes) {
         const int64_t tiles = a.tokens * a.query_heads * tiles_for(a.d, kWarp);
         const unsigned threads = static_cast<unsigned>(a.order.lanes) * kWarp;
-        context_lanes<<<blocks_for_tiles(tiles), threads, 0, stream>>>(a);
+        context_lanes<<<blocks_of(tiles), threads, 0, stream>>>(a);
     } else {
         launch_with_tiles(queries, [&](auto tiles) { launch<tiles()>(a, stream); });
     }

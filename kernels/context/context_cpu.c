@@ -14,7 +14,7 @@ qp_status qp_context_cpu(const qp_call *call)
             const qp_bf16 *values = a.values + (h / group) * a.d;
             qp_bf16 *y = a.y + (t * a.query_heads + h) * a.d;
             for (int64_t j = 0; j < a.d; j++)
-                y[j] = qp_bf16_from_f32(qp_ordered_fma(probs, values + j, row, a.keys_count, a.order)); /* O1, O2, R1 */
+                y[j] = qp_bf16_from_f32(qp_ordered_fma(probs, values + j, row, a.keys_count, a.order)); /* O1, R1 */
         }
     return QP_OK;
 }

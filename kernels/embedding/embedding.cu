@@ -4,7 +4,6 @@
 namespace {
 
 constexpr int kThreads = 128, kVector = 8;
-constexpr int64_t kMaxBlocks = 0x7fffffff;
 
 using vector = qp::vector<kVector>;
 
@@ -38,7 +37,7 @@ qp_status qp_embedding_cuda(const qp_call *call)
 {
     const qp_embedding_args a = qp_embedding_bind(call);
     const bool vectors = a.hidden % kVector == 0 && qp::aligned<kVector>(a.table, a.y);
-    const unsigned blocks = static_cast<unsigned>(a.tokens < kMaxBlocks ? a.tokens : kMaxBlocks);
+    const unsigned blocks = qp::blocks_of(a.tokens);
     embedding<<<blocks, kThreads, 0, qp::stream_of(call)>>>(a, vectors);
     return qp::launched("embedding");
 }

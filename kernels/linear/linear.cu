@@ -45,7 +45,7 @@ template <int kTiles, bool kWide> __global__ void __launch_bounds__(kWarp, 1) li
 template <int kTiles> void launch(const qp_linear_args &a, cudaStream_t stream)
 {
     const unsigned blocks =
-        blocks_for_tiles(tiles_for(a.n, kTileRows) * tiles_for(a.m, static_cast<int64_t>(kTiles) * kTileColumns));
+        blocks_of(tiles_for(a.n, kTileRows) * tiles_for(a.m, static_cast<int64_t>(kTiles) * kTileColumns));
     /* The parts are multiples of 16 (P1), so they begin where loads of 8 bytes may. */
     if (allows_loads(a.x, a.k, 0, 8) && allows_loads(a.weight, a.k, 0, 8))
         linear_tiles<kTiles, true><<<blocks, kWarp, 0, stream>>>(a);

@@ -157,13 +157,6 @@ template <class Launch> void launch_with_tiles(int64_t columns, Launch launch)
 /* Tiles of `size` that cover n. */
 __host__ __device__ constexpr int64_t tiles_for(int64_t n, int64_t size) { return (n + size - 1) / size; }
 
-/* Blocks for a kernel that takes the tiles blockIdx.x, blockIdx.x + gridDim.x, ... */
-inline unsigned blocks_for_tiles(int64_t tiles)
-{
-    constexpr int64_t kMostBlocks = 0x7fffffff;
-    return static_cast<unsigned>(tiles < kMostBlocks ? tiles : kMostBlocks);
-}
-
 /* Whether rows of `row` elements, taken from element `start` on, allow loads of `bytes`. */
 inline bool allows_loads(const qp_bf16 *p, int64_t row, int64_t start, uintptr_t bytes)
 {

@@ -4,7 +4,6 @@
 namespace {
 
 constexpr int kThreads = 128, kMaxHalf = 512;
-constexpr int64_t kMaxBlocks = 0x7fffffff;
 
 /* R1 of every channel, computed on the CPU as in PyTorch: an argument of the kernel, which may have 4 KiB. */
 struct frequencies {
@@ -40,7 +39,7 @@ qp_status qp_rotary_embedding_cuda(const qp_call *call)
                        static_cast<long long>(a.d / 2));
     frequencies inv_freq = {};
     qp_rotary_inv_freq(a.theta, a.d, inv_freq.of); /* R1 */
-    const unsigned blocks = static_cast<unsigned>(a.tokens < kMaxBlocks ? a.tokens : kMaxBlocks);
+    const unsigned blocks = qp::blocks_of(a.tokens);
     rotary_embedding<<<blocks, kThreads, 0, qp::stream_of(call)>>>(a, inv_freq);
     return qp::launched("rotary_embedding");
 }

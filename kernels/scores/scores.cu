@@ -74,7 +74,7 @@ __global__ void __launch_bounds__(kThreads) score_lanes(const qp_scores_args a)
 template <int kTiles> void launch(const qp_scores_args &a, cudaStream_t stream)
 {
     const int64_t queries = a.query_heads / a.key_heads * a.tokens;
-    const unsigned blocks = blocks_for_tiles(a.key_heads * tiles_for(a.keys_count, kTileRows) *
+    const unsigned blocks = blocks_of(a.key_heads * tiles_for(a.keys_count, kTileRows) *
                                              tiles_for(queries, static_cast<int64_t>(kTiles) * kTileColumns));
     if (allows_loads(a.q, a.d, a.order.run, 8) && allows_loads(a.keys, a.d, a.order.run, 8))
         score_tiles<kTiles, true><<<blocks, kWarp, 0, stream>>>(a);
@@ -91,7 +91,7 @@ qp_status qp_scores_cuda(const qp_call *call)
     const int64_t queries = a.query_heads / a.key_heads * a.tokens; /* that share a key head */
     if (a.order.lanes) {
         const int64_t elements = a.query_heads * a.tokens * a.keys_count;
-        score_lanes<<<blocks_for_tiles(tiles_for(elements, kThreads / a.order.lanes)), kThreads, 0, stream>>>(a);
+        score_lanes<<<blocks_of(tiles_for(elements, kThreads / a.order.lanes)), kThreads, 0, stream>>>(a);
     } else {
         launch_with_tiles(queries, [&](auto tiles) { launch<tiles()>(a, stream); });
     }

@@ -14,9 +14,9 @@ qp_status qp_scores_cpu(const qp_call *call)
                 const qp_bf16 *q = a.q + (t * a.query_heads + h) * a.d;
                 const qp_bf16 *key = a.keys + (s * a.key_heads + h / group) * a.d;
                 const float mask = s <= past + t ? 0.0f : qp_bf16_to_f32(QP_SCORES_MASKED);
-                const float sum = qp_ordered_fma(q, key, 1, a.d, a.order);                  /* O1, O2 */
-                const qp_bf16 product = qp_bf16_from_f32(sum);                              /* R1 */
-                const qp_bf16 scaled = qp_bf16_from_f32(qp_bf16_to_f32(product) * a.scale); /* R2 */
+                const float sum = qp_ordered_fma(q, key, 1, a.d, a.order);                                    /* O1 */
+                const qp_bf16 product = qp_bf16_from_f32(sum);                                                /* R1 */
+                const qp_bf16 scaled = qp_bf16_from_f32(qp_bf16_to_f32(product) * a.scale);                   /* R2 */
                 a.y[(h * a.tokens + t) * a.keys_count + s] = qp_bf16_from_f32(qp_bf16_to_f32(scaled) + mask); /* R3 */
             }
     return QP_OK;
