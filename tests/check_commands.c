@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../model/device.h"
 #include "check_program.h"
 
 #define MODEL QP_SOURCE_DIR "/golden/qwen3-tiny"
@@ -34,7 +35,7 @@ static void assert_refused(const char *arguments, int code, const char *mentions
 
 START_TEST(test_help_names_every_command_and_its_options)
 {
-    static const char *const commands[] = { "verify", "generate", "coherence", "list", "info" };
+    static const char *const commands[] = { "verify", "generate", "coherence", "bench", "list", "info" };
     ck_assert_int_eq(run("--help"), 0);
     for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
         char arguments[64];
@@ -73,6 +74,10 @@ START_TEST(test_usage_errors_are_exit_code_2)
         { "generate --prompt x --temperature -2", "--temperature" },
         { "generate --prompt x --top-p 1.5", "--top-p" },
         { "generate --prompt x --system y", "--chat" },
+        { "bench --shape 0.6b", "qwen3-0.6b" },
+        { "bench --layers 1", "--shape" },
+        { "bench --context -1", "--context" },
+        { "bench --golden x.h5", "--model" },
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) assert_refused(cases[i].arguments, 2, cases[i].mentions);
     ck_assert_int_eq(run(""), 2);
@@ -86,8 +91,6 @@ START_TEST(test_unusable_files_and_devices_are_exit_code_3)
     static const struct {
         const char *arguments, *mentions;
     } cases[] = {
-        { "verify --backend cuda", "CUDA" },
-        { "generate --prompt x --backend cuda", "CUDA" },
         { "verify --plan fused", "fused" },
         { "generate --prompt x --model /no/such/folder", "/no/such/folder" },
         { "generate --prompt x --model /dev/null", "/dev/null" },
@@ -101,6 +104,22 @@ START_TEST(test_unusable_files_and_devices_are_exit_code_3)
         { "verify --json /no/such/folder/report.json --only 'one_token/*next_token'", "/no/such/folder" },
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) assert_refused(cases[i].arguments, 3, cases[i].mentions);
+}
+END_TEST
+
+/* With a card it works, and without one it is refused in one sentence. */
+START_TEST(test_the_cuda_backend_needs_a_card)
+{
+    qp_device *device = NULL;
+    const bool card = qp_device_open(QP_CUDA, &device) == QP_OK;
+    qp_device_close(device);
+    if (card) {
+        ck_assert_int_eq(run("verify --backend cuda"), 0);
+        return;
+    }
+    assert_refused("verify --backend cuda", 3, "CUDA");
+    assert_refused("generate --prompt x --backend cuda", 3, "CUDA");
+    assert_refused("bench --backend cuda --phase decode", 3, "CUDA");
 }
 END_TEST
 
@@ -272,6 +291,7 @@ static Suite *commands_suite(void)
     tcase_add_unchecked_fixture(unusable, files_setup, files_teardown);
     tcase_set_timeout(unusable, 120);
     tcase_add_test(unusable, test_unusable_files_and_devices_are_exit_code_3);
+    tcase_add_test(unusable, test_the_cuda_backend_needs_a_card);
     tcase_add_test(unusable, test_broken_models_are_refused);
     tcase_add_test(unusable, test_a_golden_of_another_model_is_refused);
     tcase_add_test(unusable, test_a_truncated_golden_is_refused);
