@@ -211,11 +211,11 @@ static void refuse(qp_bench_row *row, bool failed, const char *reason)
 
 /* ---- Whether a result is right. ---- */
 
-static int64_t products_in_a_sum(const qp_plan_node *node)
+int64_t qp_products_in_a_sum(const qp_operation *operation, const int64_t *extent)
 {
-    if (node->operation == &qp_linear_operation) return node->extent[QP_LINEAR_K];
-    if (node->operation == &qp_scores_operation) return node->extent[QP_SCORES_D];
-    if (node->operation == &qp_context_operation) return node->extent[QP_CONTEXT_S];
+    if (operation == &qp_linear_operation) return extent[QP_LINEAR_K];
+    if (operation == &qp_scores_operation) return extent[QP_SCORES_D];
+    if (operation == &qp_context_operation) return extent[QP_CONTEXT_S];
     return 0;
 }
 
@@ -256,7 +256,7 @@ static bool holds(qp_bench_row *row, const qp_plan_node *node, const qp_plan_ten
     row->mismatches += judged.comparison.mismatches;
     if (judged.verdict == QP_VERDICT_PASS) {
         const bool any_ulp = gate == QP_GATE_BOUNDED && bound->max_ulp == QP_ANY_ULP;
-        const int64_t far = any_ulp ? strays(want, got, n, products_in_a_sum(node)) : 0;
+        const int64_t far = any_ulp ? strays(want, got, n, qp_products_in_a_sum(node->operation, node->extent)) : 0;
         if (far == 0) return true;
         (void)snprintf(reason, sizeof reason, "%" PRId64 " elements differ by more than an order of summation explains",
                        far);
@@ -357,7 +357,8 @@ static qp_status compare_with_cpu(bench *b, const phase *p, const qp_plan_node *
     const qp_implementation *contract = qp_implementation_find(node->operation->name, QP_CPU, NULL);
     const bool chooses = !strcmp(row->implementation.name, "cublas");
     const bool exact = !chooses && contract->gate == QP_GATE_EXACT && row->implementation.gate == QP_GATE_EXACT;
-    const qp_bound bound = chooses ? bound_of_own_order(products_in_a_sum(node)) : node->operation->bound;
+    const qp_bound bound =
+        chooses ? bound_of_own_order(qp_products_in_a_sum(node->operation, node->extent)) : node->operation->bound;
     const void *got[QP_MAX_OUT] = { NULL };
     if ((double)row->cost.flops / 2.0 > most_on_cpu) {
         refuse(row, false, "too large for the CPU; give a golden");
@@ -376,13 +377,6 @@ static qp_status compare_with_cpu(bench *b, const phase *p, const qp_plan_node *
 
 /* ---- Nodes alone. ---- */
 
-static qp_status poison_outputs(bench *b, const phase *p, const qp_plan_node *node, const qp_call *call)
-{
-    for (int i = 0; i < outputs_of(node); i++)
-        QP_TRY(qp_device_fill(device_of(b), call->out[i], 0xff, qp_store_bytes(&p->store, &p->plan, node->out[i])));
-    return QP_OK;
-}
-
 /* The row's first node, on its place: its inputs are there, its outputs are right. */
 static qp_status time_alone(bench *b, const phase *p, const qp_plan_node *node, qp_bench_row *row)
 {
@@ -393,7 +387,7 @@ static qp_status time_alone(bench *b, const phase *p, const qp_plan_node *node, 
         return QP_OK;
     }
     QP_TRY(print_node(b, p, node, &before));
-    QP_TRY(poison_outputs(b, p, node, &call)); /* what the timed launches do not write, shows */
+    QP_TRY(qp_node_poison(&p->plan, node, &p->store)); /* what the timed launches do not write, shows */
     QP_TRY(qp_timer_cold(&b->timer, b->options->samples, &row->implementation, &call, &row->time[QP_PROTOCOL_COLD]));
     QP_TRY(qp_timer_hot(&b->timer, b->options->samples, &row->implementation, &call, &row->time[QP_PROTOCOL_HOT]));
     QP_TRY(print_node(b, p, node, &after));
@@ -410,7 +404,7 @@ static qp_status visit_node(bench *b, phase *p, int n, int *rows_done)
     bool held[QP_MAX_OUT] = { false }, all_held = false;
     QP_TRY(qp_selection_find(&b->options->selection, node, &implementation));
     QP_TRY(read_captured(b, p, node, held, &all_held));
-    QP_TRY(poison_outputs(b, p, node, &call));
+    QP_TRY(qp_node_poison(&p->plan, node, &p->store));
     QP_TRY(qp_node_run(&p->plan, node, &implementation, device_of(b), &call));
     if (p->row_of[n] >= 0) {
         qp_bench_row *row = &b->report->rows[p->row_of[n]];
@@ -607,13 +601,10 @@ static qp_status read_token(bench *b, const phase *p, int64_t *token, bool *righ
     return QP_OK;
 }
 
-static qp_status poison_pass(bench *b, const phase *p)
+static qp_status poison_pass(const phase *p)
 {
-    for (int n = 0; n < p->plan.node_count; n++) {
-        const qp_call call = qp_node_call(&p->plan, &p->plan.nodes[n], &p->store);
-        QP_TRY(poison_outputs(b, p, &p->plan.nodes[n], &call));
-    }
-    return qp_device_poison_workspace(device_of(b));
+    for (int n = 0; n < p->plan.node_count; n++) QP_TRY(qp_node_poison(&p->plan, &p->plan.nodes[n], &p->store));
+    return QP_OK;
 }
 
 /* `alone` is what the nodes gave one by one. */
@@ -627,7 +618,7 @@ static qp_status time_pass(bench *b, const phase *p, uint64_t alone, qp_bench_st
     for (int r = p->first_row; r < p->past_row; r++) any = any || b->report->rows[r].verified;
     if (!any) return QP_OK;
 
-    QP_TRY(poison_pass(b, p)); /* what was computed node by node must not look like the pass's */
+    QP_TRY(poison_pass(p)); /* what was computed node by node must not look like the pass's */
     const double start = qp_seconds_now();
     QP_TRY(run_pass(&t, NULL, NULL));
     t.host_seconds = 1.2 * (qp_seconds_now() - start);
@@ -643,7 +634,7 @@ static qp_status time_pass(bench *b, const phase *p, uint64_t alone, qp_bench_st
         return QP_OK;
     }
     say_progress(b, p, PROGRESS * 7 / 10, "nodes inside the whole pass");
-    QP_TRY(poison_pass(b, p));
+    QP_TRY(poison_pass(p));
     QP_TRY(time_in_model(b, p, &t));
     say_progress(b, p, PROGRESS * 9 / 10, "the whole pass");
     if (step->verified) {

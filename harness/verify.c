@@ -254,13 +254,12 @@ static qp_status find_changed_input(verifier *v, const qp_plan *plan, const qp_p
     return QP_OK;
 }
 
-/* Behind each local output, and in it before a run: 0xff, a NaN in every type. */
-enum { GUARD_BYTES = 512, POISON = 0xff };
+enum { GUARD_BYTES = 512 }; /* of poison behind each local output */
 
 static bool is_poison(const unsigned char *memory, size_t bytes)
 {
     for (size_t i = 0; i < bytes; i++)
-        if (memory[i] != POISON) return false;
+        if (memory[i] != QP_POISON) return false;
     return true;
 }
 
@@ -280,7 +279,7 @@ static qp_status run_local(verifier *v, const qp_plan *plan, const qp_plan_node 
             QP_TRY(qp_device_allocate(device, bytes, "an output", &v->device_local[i]));
             v->device_local_bytes[i] = bytes;
         }
-        QP_TRY(qp_device_fill(device, v->device_local[i], POISON, bytes));
+        QP_TRY(qp_device_fill(device, v->device_local[i], QP_POISON, bytes));
         call.out[i] = v->device_local[i];
     }
     QP_TRY(qp_device_poison_workspace(device));
@@ -300,9 +299,7 @@ static qp_status run_carried(verifier *v, const qp_plan *plan, const qp_plan_nod
                              const qp_implementation *implementation)
 {
     const qp_call ours = qp_node_call(plan, node, &v->ours), oracle = qp_node_call(plan, node, &v->oracle);
-    for (int i = 0; i < qp_operand_count(node->operation->out, QP_MAX_OUT); i++)
-        QP_TRY(qp_device_fill(v->runtime->device, ours.out[i], POISON, qp_store_bytes(&v->ours, plan, node->out[i])));
-    QP_TRY(qp_device_poison_workspace(v->runtime->device));
+    QP_TRY(qp_node_poison(plan, node, &v->ours));
     QP_TRY(qp_node_run(plan, node, implementation, v->runtime->device, &ours));
     return qp_oracle_run(node, &oracle);
 }

@@ -49,6 +49,11 @@ int64_t qp_operand_elements(const qp_operand *operand, const qp_call *call)
     return elements;
 }
 
+size_t qp_operand_bytes(const qp_operand *operand, const qp_call *call)
+{
+    return (size_t)qp_operand_elements(operand, call) * qp_dtype_bytes(operand->dtype);
+}
+
 qp_cost qp_operation_cost(const qp_operation *operation, const qp_call *call)
 {
     qp_cost cost = { .flops = operation->flops(call) };
@@ -59,7 +64,7 @@ qp_cost qp_operation_cost(const qp_operation *operation, const qp_call *call)
     const int in = qp_operand_count(operation->in, QP_MAX_IN), out = qp_operand_count(operation->out, QP_MAX_OUT);
     for (int i = 0; i < in + out; i++) {
         const qp_operand *operand = i < in ? &operation->in[i] : &operation->out[i - in];
-        cost.bytes += (uint64_t)qp_operand_elements(operand, call) * qp_dtype_bytes(operand->dtype);
+        cost.bytes += qp_operand_bytes(operand, call);
     }
     return cost;
 }

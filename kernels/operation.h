@@ -140,6 +140,8 @@ size_t qp_no_workspace(const qp_call *call); /* 0 */
 int qp_operand_count(const qp_operand *operands, int max);
 /* Number of elements of an operand for the extents of `call`. */
 int64_t qp_operand_elements(const qp_operand *operand, const qp_call *call);
+/* Its bytes, in its own type. */
+size_t qp_operand_bytes(const qp_operand *operand, const qp_call *call);
 /* Bytes and flops of one call. */
 qp_cost qp_operation_cost(const qp_operation *operation, const qp_call *call);
 /* QP_OK if every extent is at least 1, no operand is missing and the precondition holds. */

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "json.h"
+#include "machine_memory.h"
 #include "mapped_file.h"
 
 enum { MAX_SHARDS = 4096, MAX_NAME = 512, PREFIX_BYTES = 8 };
@@ -508,18 +509,15 @@ static qp_status add_tensor(void *context, const char *name, int rank, const int
     return QP_OK;
 }
 
-/* Linux promises memory that it does not have and kills the process later, so the size is checked first. */
 static qp_status place_tensors(qp_checkpoint *checkpoint)
 {
-    const long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
-    const int64_t machine = pages > 0 && page > 0 ? (int64_t)pages * page : INT64_MAX;
     int64_t bytes = 0;
     for (int64_t i = 0; i < checkpoint->entry_count; i++) {
         checkpoint->entries[i].begin = bytes;
         bytes += (checkpoint->entries[i].tensor.bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
         checkpoint->entries[i].end = bytes;
     }
-    if (bytes >= machine || posix_memalign(&checkpoint->memory, ALIGNMENT, (size_t)bytes) != 0)
+    if (!qp_machine_allocate((uint64_t)bytes, ALIGNMENT, &checkpoint->memory))
         return qp_fail(QP_NO_MEMORY, "the weights of %s need %.1f GB of memory, which this machine does not have",
                        checkpoint->dir, (double)bytes / 1e9);
     for (int64_t i = 0; i < checkpoint->entry_count; i++)

@@ -1,9 +1,9 @@
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "clock.h"
 #include "device_backend.h"
+#include "machine_memory.h"
 
 enum { ALIGNMENT = 512 };
 
@@ -25,17 +25,14 @@ static qp_device_facts describe(const qp_device *device)
     return (qp_device_facts){ .name = "CPU" };
 }
 
-/* Linux promises memory that it does not have and kills the process later, so the size is checked first. */
 static qp_status allocate(qp_device *device, uint64_t bytes, const char *what, void **memory)
 {
     (void)device;
-    const long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
-    const uint64_t machine = pages > 0 && page > 0 ? (uint64_t)pages * (uint64_t)page : UINT64_MAX;
-    if (bytes >= machine || posix_memalign(memory, ALIGNMENT, (size_t)bytes) != 0)
+    if (!qp_machine_allocate(bytes, ALIGNMENT, memory))
         return qp_fail(QP_NO_MEMORY,
                        "%s needs %.1f GB of memory, which this machine does not have; use a shorter sequence", what,
                        (double)bytes / 1e9);
-    memset(*memory, 0xff, (size_t)bytes);
+    memset(*memory, QP_POISON, (size_t)bytes);
     return QP_OK;
 }
 

@@ -10,7 +10,7 @@
 #include "clock_cuda.h"
 #include "device_backend.h"
 
-enum { CANARY_BYTES = 512, CANARY = 0xa5, POISON = 0xff };
+enum { CANARY_BYTES = 512, CANARY = 0xa5 };
 
 /* Memory as it was given out: a canary, `bytes` for the caller, a canary. */
 typedef struct allocation {
@@ -106,7 +106,7 @@ static qp_status allocate(qp_device *device, uint64_t bytes, const char *what, v
     d->allocations = a;
     *memory = a->start + CANARY_BYTES;
     QP_TRY(checked(d, cudaMemsetAsync(a->start, CANARY, CANARY_BYTES, stream_of(d)), "setting a canary"));
-    QP_TRY(checked(d, cudaMemsetAsync(*memory, POISON, (size_t)bytes, stream_of(d)), "poisoning memory"));
+    QP_TRY(checked(d, cudaMemsetAsync(*memory, QP_POISON, (size_t)bytes, stream_of(d)), "poisoning memory"));
     return checked(d, cudaMemsetAsync((char *)*memory + bytes, CANARY, CANARY_BYTES, stream_of(d)), "setting a canary");
 }
 
@@ -172,7 +172,7 @@ static qp_status run(qp_device *device, const qp_implementation *implementation,
 static qp_status poison_workspace(qp_device *device)
 {
     cuda_device *d = (cuda_device *)device;
-    return d->workspace_bytes ? fill(device, d->launch.workspace, POISON, d->workspace_bytes) : QP_OK;
+    return d->workspace_bytes ? fill(device, d->launch.workspace, QP_POISON, d->workspace_bytes) : QP_OK;
 }
 
 static qp_status wait_for_all(qp_device *device)

@@ -79,12 +79,16 @@ qp_call qp_node_call(const qp_plan *plan, const qp_plan_node *node, const qp_sto
     return call;
 }
 
-/* ---- A CPU implementation on operands that are elsewhere. ---- */
-
-static size_t operand_bytes(const qp_operand *operand, const qp_call *call)
+qp_status qp_node_poison(const qp_plan *plan, const qp_plan_node *node, const qp_store *store)
 {
-    return (size_t)qp_operand_elements(operand, call) * qp_dtype_bytes(operand->dtype);
+    qp_device *device = store->runtime->device;
+    for (int i = 0; i < qp_operand_count(node->operation->out, QP_MAX_OUT); i++)
+        QP_TRY(qp_device_fill(device, qp_store_tensor(store, plan, node->out[i]), QP_POISON,
+                              qp_store_bytes(store, plan, node->out[i])));
+    return qp_device_poison_workspace(device);
 }
+
+/* ---- A CPU implementation on operands that are elsewhere. ---- */
 
 /* Copies every operand to the host, outputs too, since an implementation may leave some of theirs as they were. */
 static qp_status run_on_copies(const qp_operation *operation, qp_run run, qp_device *device, const qp_call *call)
@@ -95,7 +99,7 @@ static qp_status run_on_copies(const qp_operation *operation, qp_run run, qp_dev
     qp_status status = QP_OK;
     for (int i = 0; i < in + out && status == QP_OK; i++) {
         const qp_operand *operand = i < in ? &operation->in[i] : &operation->out[i - in];
-        const size_t bytes = operand_bytes(operand, call);
+        const size_t bytes = qp_operand_bytes(operand, call);
         copies[i] = malloc(bytes);
         status = copies[i] ? qp_device_read(device, copies[i], i < in ? call->in[i] : call->out[i - in], bytes)
                            : qp_fail(QP_NO_MEMORY, "no memory for a copy of %s", operand->name);
@@ -106,7 +110,7 @@ static qp_status run_on_copies(const qp_operation *operation, qp_run run, qp_dev
     }
     if (status == QP_OK) status = run(&host);
     for (int i = 0; i < out && status == QP_OK; i++)
-        status = qp_device_write(device, call->out[i], host.out[i], operand_bytes(&operation->out[i], call));
+        status = qp_device_write(device, call->out[i], host.out[i], qp_operand_bytes(&operation->out[i], call));
     for (int i = 0; i < in + out; i++) free(copies[i]);
     return status;
 }

@@ -32,6 +32,9 @@ QP_MUST_USE qp_status qp_selection_find(const qp_selection *selection, const qp_
 /* The call of a node with every operand in `store`. */
 qp_call qp_node_call(const qp_plan *plan, const qp_plan_node *node, const qp_store *store);
 
+/* Fills the node's outputs and the workspace with QP_POISON, so that what the next run does not write shows. */
+QP_MUST_USE qp_status qp_node_poison(const qp_plan *plan, const qp_plan_node *node, const qp_store *store);
+
 /* Checks the call and runs it on the device where its operands are, within a trace range of the node's name. An
  * implementation for the CPU gets copies of the operands if they are elsewhere. The sentence of a failure names the node. */
 QP_MUST_USE qp_status qp_node_run(const qp_plan *plan, const qp_plan_node *node,

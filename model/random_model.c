@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "text_hash.h"
+
 enum { HEAD_DIM = 128, VOCABULARY = 151936, POSITIONS = 40960 };
 
 static const struct known_shape {
@@ -69,12 +71,7 @@ void qp_random_fill(uint64_t seed, float low, float high, qp_bf16 *values, int64
 }
 
 /* The tensor's own seed. */
-static uint64_t seed_of(uint64_t seed, const char *name)
-{
-    uint64_t hash = 0xcbf29ce484222325; /* FNV-1a */
-    for (const char *c = name; *c; c++) hash = (hash ^ (unsigned char)*c) * 0x100000001b3;
-    return qp_hash_of(seed, hash);
-}
+static uint64_t seed_of(uint64_t seed, const char *name) { return qp_hash_of(seed, qp_text_hash(name)); }
 
 static void fill_tensor(uint64_t seed, const qp_checkpoint_tensor *tensor)
 {

@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "text_hash.h"
+
 typedef struct range_payload {
     int64_t layer, position;
     uint64_t bytes;
@@ -76,9 +78,7 @@ static void start(void)
  * the next plan's may lie at the same addresses. */
 static registered_name *find(registered_name *names, size_t room, const char *text)
 {
-    uint64_t hash = 0xcbf29ce484222325; /* FNV-1a */
-    for (const char *c = text; *c; c++) hash = (hash ^ (unsigned char)*c) * 0x100000001b3;
-    size_t i = (size_t)hash & (room - 1);
+    size_t i = (size_t)qp_text_hash(text) & (room - 1);
     while (names[i].text && strcmp(names[i].text, text) != 0) i = (i + 1) & (room - 1);
     return &names[i];
 }

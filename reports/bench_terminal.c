@@ -1,9 +1,6 @@
 #include <inttypes.h>
 #include <string.h>
 
-#include "../kernels/context/context.h"
-#include "../kernels/linear/linear.h"
-#include "../kernels/scores/scores.h"
 #include "environment.h"
 #include "page.h"
 #include "reports.h"
@@ -73,11 +70,6 @@ static const char *say_verified(const char *verified, bool failed, colour *c)
     return verified ? verified : failed ? "FAIL" : "no";
 }
 
-static bool is_product(const qp_operation *operation)
-{
-    return operation == &qp_linear_operation || operation == &qp_scores_operation || operation == &qp_context_operation;
-}
-
 /* In-model if there is that time: that is what counts in the end. */
 static const qp_time *time_for_rate(const qp_bench_row *row)
 {
@@ -93,7 +85,8 @@ static void print_row(const page *p, const qp_bench_report *report, const qp_ben
 {
     colour c;
     const char *verified = say_verified(row->verified, row->failed, &c);
-    const yield y = yield_of(&row->cost, time_for_rate(row), &report->ceilings, is_product(row->operation));
+    const yield y = yield_of(&row->cost, time_for_rate(row), &report->ceilings,
+                             qp_products_in_a_sum(row->operation, row->extent) > 0);
     (void)fprintf(p->stream, "%-*s %4" PRId64 " %-*s %8s %8s %8s %7s %12s %7s  %s%s%s\n", width.key, row->key,
                   row->count, width.kernel, row->implementation.name, say_time(&row->time[QP_PROTOCOL_COLD]).text,
                   say_time(&row->time[QP_PROTOCOL_HOT]).text, say_time(&row->time[QP_PROTOCOL_IN_MODEL]).text,

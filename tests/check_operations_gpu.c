@@ -81,11 +81,6 @@ static const struct extra_case {
     { "rope", { .name = "one_head_odd", .extent = { 3, 1, 6 } } },
 };
 
-static size_t operand_bytes(const qp_operand *operand, const qp_call *call)
-{
-    return (size_t)qp_operand_elements(operand, call) * qp_dtype_bytes(operand->dtype);
-}
-
 static void *host_memory(size_t bytes, int byte)
 {
     void *memory = malloc(bytes);
@@ -130,7 +125,7 @@ static void check_case(const qp_operation *operation, const qp_implementation *c
     memcpy(cpu_call.extent, c->extent, sizeof c->extent);
     cuda_call = cpu_call;
     for (int i = 0; i < in; i++) {
-        const size_t bytes = operand_bytes(&operation->in[i], &cpu_call);
+        const size_t bytes = qp_operand_bytes(&operation->in[i], &cpu_call);
         void *there = NULL;
         inputs[i] = host_memory(bytes, 0);
         check_fill_operand(&operation->in[i], &cpu_call, c->fill, &random_state, inputs[i]);
@@ -140,7 +135,7 @@ static void check_case(const qp_operation *operation, const qp_implementation *c
         cuda_call.in[i] = there;
     }
     for (int i = 0; i < out; i++) {
-        const size_t bytes = operand_bytes(&operation->out[i], &cpu_call);
+        const size_t bytes = qp_operand_bytes(&operation->out[i], &cpu_call);
         wanted[i] = host_memory(bytes, 0xff);
         cpu_call.out[i] = wanted[i];
         ck_assert_int_eq(qp_device_allocate(device, bytes, "an output", &cuda_call.out[i]), QP_OK);
@@ -152,7 +147,7 @@ static void check_case(const qp_operation *operation, const qp_implementation *c
                   "%s=%s/%s: %s", operation->name, cuda->name, c->name, qp_last_error());
 
     for (int i = 0; i < out; i++) {
-        const size_t bytes = operand_bytes(&operation->out[i], &cpu_call);
+        const size_t bytes = qp_operand_bytes(&operation->out[i], &cpu_call);
         void *got = host_memory(bytes, 0);
         ck_assert_int_eq(qp_device_read(device, got, cuda_call.out[i], bytes), QP_OK);
         assert_same(operation, c, cuda, &operation->out[i], wanted[i], got,
@@ -162,7 +157,7 @@ static void check_case(const qp_operation *operation, const qp_implementation *c
         qp_device_free(device, cuda_call.out[i]);
     }
     for (int i = 0; i < in; i++) {
-        const size_t bytes = operand_bytes(&operation->in[i], &cpu_call);
+        const size_t bytes = qp_operand_bytes(&operation->in[i], &cpu_call);
         void *now = host_memory(bytes, 0);
         ck_assert_int_eq(qp_device_read(device, now, cuda_call.in[i], bytes), QP_OK);
         ck_assert_msg(!memcmp(now, inputs[i], bytes), "%s=%s/%s changed its input %s", operation->name, cuda->name,

@@ -1,0 +1,15 @@
+/* A hash of a text, for tables and seeds. */
+#ifndef QP_TEXT_HASH_H
+#define QP_TEXT_HASH_H
+
+#include <stdint.h>
+
+/* FNV-1a, 64 bits. */
+static inline uint64_t qp_text_hash(const char *text)
+{
+    uint64_t hash = UINT64_C(0xcbf29ce484222325);
+    for (; *text; text++) hash = (hash ^ (unsigned char)*text) * UINT64_C(0x100000001b3);
+    return hash;
+}
+
+#endif
