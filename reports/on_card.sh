@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Measures on a card what stands in reports/published, with public tools alone: PyTorch and transformers as in
 # golden/requirements.txt, Nsight Compute and compute-sanitizer of the CUDA toolkit.
-#   usage: reports/on_card.sh OUT STEP...      steps: tests tiny orders shapes generate sanitize profile bench
+#   usage: reports/on_card.sh OUT STEP...      steps: tests tiny orders shapes lengths generate sanitize profile bench
 # PROGRAM and TESTS name the built program and the folder of the built tests; WORK is a folder with room for 10 GB.
 # Ends with 1 if a step failed, with 2 for a step that does not exist.
 set -uo pipefail
@@ -27,8 +27,17 @@ keep() {
     tail -n "$lines" "$OUT/$file"
 }
 
-random_model() { # NAME SHAPE LAYERS [OPTION...]
-    [ -d "$WORK/$1" ] || python3 golden/random_model.py --output "$WORK/$1" --shape "$2" --layers "$3" "${@:4}"
+random_model() { # NAME OPTION...
+    [ -d "$WORK/$1" ] || python3 golden/random_model.py --output "$WORK/$1" "${@:2}"
+}
+
+parity() { # NAME PROMPTS: captures the random model of this name, and verifies both kinds of products
+    keep "capture-$1.txt" 2 python3 golden/capture.py "$WORK/$1" --prompts "golden/$2" --compression 0 --samples 2048 \
+        --output "$WORK/$1.h5" --force
+    keep "verify-$1-cublas.txt" 2 "$PROGRAM" verify --backend cuda --model "$WORK/$1" --golden "$WORK/$1.h5" \
+        --json "$OUT/verify-$1-cublas.json"
+    keep "verify-$1-contract.txt" 2 "$PROGRAM" verify --backend cuda --model "$WORK/$1" --golden "$WORK/$1.h5" $OURS \
+        --json "$OUT/verify-$1-contract.json"
 }
 
 tests() {
@@ -42,25 +51,29 @@ tiny() {
 }
 
 orders() {
-    keep attention-order.txt 3 python3 golden/attention_order.py --heads 4 16 32 64 --queries 1 0 \
-        --keys 1 5 7 24 33 100 200 255 257 300 513 1030 2049
+    keep attention-order.txt 3 python3 golden/attention_order.py --heads 4 5 8 16 32 64 --queries 1 0 \
+        --keys 1 2 5 7 15 24 33 63 64 100 128 200 255 257 300 513 1000 1030 2049 4096
 }
 
 shapes() {
     while read -r name shape layers; do
-        random_model "$name" "$shape" "$layers"
-        keep "capture-$name.txt" 2 python3 golden/capture.py "$WORK/$name" --prompts golden/prompts_shapes.json \
-            --compression 0 --samples 2048 --output "$WORK/$name.h5" --force
-        keep "verify-$name-cublas.txt" 2 "$PROGRAM" verify --backend cuda --model "$WORK/$name" --golden "$WORK/$name.h5"
-        keep "verify-$name-contract.txt" 2 "$PROGRAM" verify --backend cuda --model "$WORK/$name" \
-            --golden "$WORK/$name.h5" $OURS
+        random_model "$name" --shape "$shape" --layers "$layers"
+        parity "$name" prompts_shapes.json
     done <<<"${SHAPES:-0.6b qwen3-0.6b 3
 8b qwen3-8b 1}"
 }
 
+# Numbers of keys where PyTorch takes other kernels: odd ones in a prefill, and more than the shared memory holds.
+lengths() {
+    random_model odd --hidden 256 --heads 16 --kv-heads 8 --intermediate 768 --layers 2
+    parity odd prompts_odd.json
+    random_model long --hidden 256 --heads 4 --kv-heads 2 --intermediate 768 --layers 1
+    parity long prompts_long.json
+}
+
 # Greedy tokens, 128 of them, ours and PyTorch's.
 generate() {
-    random_model 0.6b-whole qwen3-0.6b 28
+    random_model 0.6b-whole --shape qwen3-0.6b --layers 28
     local prompt="The river of Corvashti is Yorvandis. What is the river of Corvashti?"
     for model in golden/qwen3-tiny "$WORK/0.6b-whole"; do
         local name ours torch
@@ -90,7 +103,7 @@ profile() {
 
 bench() {
     while read -r name shape layers; do
-        random_model "$name" "$shape" "$layers" --vocabulary 151936
+        random_model "$name" --shape "$shape" --layers "$layers" --vocabulary 151936
         keep "bench-$name.txt" 12 "$PROGRAM" bench --backend cuda --model "$WORK/$name" --json "$OUT/bench-$name.json"
         keep "bench-$name-torch.txt" 40 python3 golden/bench_torch.py "$WORK/$name" --prompt-tokens 128 --prefill 512 \
             --steps 32 --repeats 2 --ours "$OUT/bench-$name.json" --output "$OUT/bench-$name-torch.json"
@@ -99,7 +112,7 @@ bench() {
 
 for step in "$@"; do
     case $step in
-    tests | tiny | orders | shapes | generate | sanitize | profile | bench) "$step" ;;
+    tests | tiny | orders | shapes | lengths | generate | sanitize | profile | bench) "$step" ;;
     *) echo "on_card.sh: there is no step '$step'" >&2; exit 2 ;;
     esac
 done
