@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Measures on a card what stands in reports/published, with public tools alone: PyTorch and transformers as in
 # golden/requirements.txt, Nsight Compute and compute-sanitizer of the CUDA toolkit.
-#   usage: reports/on_card.sh OUT STEP...      steps: tests tiny orders shapes lengths generate sanitize profile bench
-# PROGRAM and TESTS name the built program and the folder of the built tests; WORK is a folder with room for 10 GB.
+#   usage: reports/on_card.sh OUT STEP...      steps: tests tiny orders shapes lengths generate sanitize profile bench publish
+# `publish` turns what the other steps left in OUT into reports/published, on any machine.
+# PROGRAM and TESTS name the built program and the folder of the built tests; WORK is a folder with room for 30 GB.
 # Ends with 1 if a step failed, with 2 for a step that does not exist.
 set -uo pipefail
 OUT=$(realpath -m "$1")
@@ -25,6 +26,18 @@ keep() {
     "$@" >>"$OUT/$file" 2>&1 || FAILED=1
     echo "== $file ($((SECONDS - start)) s)"
     tail -n "$lines" "$OUT/$file"
+}
+
+# The lines of FILE... that grep finds, as a block of code.
+quote() { # FILE... -- ARGUMENT_OF_GREP...
+    local files=()
+    while [ "$1" != -- ]; do
+        files+=("$1")
+        shift
+    done
+    echo '```'
+    grep -hE "${@:2}" "${files[@]}"
+    echo '```'
 }
 
 random_model() { # NAME OPTION...
@@ -78,6 +91,7 @@ generate() {
     for model in golden/qwen3-tiny "$WORK/0.6b-whole"; do
         local name ours torch
         name=$(basename "$model")
+        echo "\$ qwen3-parity generate --backend cuda and golden/generate_torch.py, --model $model --prompt \"$prompt\" --max-tokens 128"
         ours=$("$PROGRAM" generate --backend cuda --model "$model" --prompt "$prompt" --max-tokens 128 --ids --ignore-end)
         torch=$(python3 golden/generate_torch.py "$model" --prompt "$prompt" --max-tokens 128 2>/dev/null)
         [ "$ours" = "$torch" ] && [ "$(wc -w <<<"$ours")" = 128 ] && echo "$name: 128 tokens equal" || echo "$name: DIFFERENT"
@@ -99,20 +113,46 @@ profile() {
     keep profile-ncu.txt 12 ncu --nvtx --nvtx-include "qwen3-parity@decode/model.layers.2.self_attn.q_norm" \
         --section SpeedOfLight --print-nvtx-rename none "$PROGRAM" generate --backend cuda --model golden/qwen3-tiny \
         --prompt "The capital" --max-tokens 2
+    keep profile-ncu-bench.txt 12 ncu --nvtx --nvtx-include "qwen3-parity@model.layers.2.self_attn.q_norm/" \
+        --profile-from-start off --section SpeedOfLight --print-nvtx-rename none "$PROGRAM" bench --backend cuda --profile
 }
 
 bench() {
     while read -r name shape layers; do
-        random_model "$name" --shape "$shape" --layers "$layers" --vocabulary 151936
-        keep "bench-$name.txt" 12 "$PROGRAM" bench --backend cuda --model "$WORK/$name" --json "$OUT/bench-$name.json"
-        keep "bench-$name-torch.txt" 40 python3 golden/bench_torch.py "$WORK/$name" --prompt-tokens 128 --prefill 512 \
+        random_model "$name-bench" --shape "$shape" --layers "$layers" --vocabulary 151936
+        keep "bench-$name.txt" 12 "$PROGRAM" bench --backend cuda --model "$WORK/$name-bench" --json "$OUT/bench-$name.json"
+        keep "bench-$name-torch.txt" 70 python3 golden/bench_torch.py "$WORK/$name-bench" --prompt-tokens 128 --prefill 512 \
             --steps 32 --repeats 2 --ours "$OUT/bench-$name.json" --output "$OUT/bench-$name-torch.json"
-    done <<<"${BENCHES:-0.6b-bench qwen3-0.6b 28}"
+        rm -r "$WORK/$name-bench"
+    done <<<"${BENCHES:-0.6b qwen3-0.6b 28
+8b qwen3-8b 36}"
+}
+
+# What each run said last, behind its command; the JSON files have the rest.
+publish() {
+    local to=reports/published file
+    for file in "$OUT"/{verify,bench}-*.json; do gzip -9nc "$file" >"$to/$(basename "$file" .json)-h200.json.gz"; done
+    cp "$OUT/attention-order.txt" "$to/attention-order-h200.txt"
+    cat "$OUT"/profile-ncu*.txt >"$to/profile-ncu-h200.txt"
+    {
+        echo "# The CUDA backend against PyTorch, $(date -u -r "$OUT/verify-8b-cublas.json" +%F)"
+        quote "$OUT"/verify-*.txt -- '^\$|^golden|^ours  |^PASS|^FAIL'
+        echo "Every boundary of the golden with the most rows:"
+        quote "$OUT/verify-0.6b-cublas.txt" -- '^\$|^ +-|^boundary|^model\.|^lm_head|^next_token'
+        echo "Greedy tokens, coherence prompts and compute-sanitizer:"
+        quote "$OUT"/{generate,coherence}.txt "$OUT"/sanitize-*.txt -- '^\$|equal|DIFFERENT|^PASS|^FAIL|SUMMARY'
+        echo "The tests that need a card:"
+        quote "$OUT"/test-*.txt -- '^\$|Checks:| differ'
+    } >"$to/verify-cuda-h200.md"
+    {
+        echo "# The reference plan beside PyTorch, $(date -u -r "$OUT/bench-0.6b.json" +%F)"
+        for file in "$OUT"/bench-*.txt; do quote "$file" -- -v 'Loading weights|[Ww]arn|^(decode|prefill) .* ms$|^tokens, eager:'; done
+    } >"$to/bench-h200.md"
 }
 
 for step in "$@"; do
     case $step in
-    tests | tiny | orders | shapes | lengths | generate | sanitize | profile | bench) "$step" ;;
+    tests | tiny | orders | shapes | lengths | generate | sanitize | profile | bench | publish) "$step" ;;
     *) echo "on_card.sh: there is no step '$step'" >&2; exit 2 ;;
     esac
 done
