@@ -114,7 +114,8 @@ profile() {
         --section SpeedOfLight --print-nvtx-rename none "$PROGRAM" generate --backend cuda --model golden/qwen3-tiny \
         --prompt "The capital" --max-tokens 2
     keep profile-ncu-bench.txt 12 ncu --nvtx --nvtx-include "qwen3-parity@model.layers.2.self_attn.q_norm/" \
-        --profile-from-start off --section SpeedOfLight --print-nvtx-rename none "$PROGRAM" bench --backend cuda --profile
+        --profile-from-start off --section SpeedOfLight --print-nvtx-rename none "$PROGRAM" bench --backend cuda --profile \
+        --model golden/qwen3-tiny
 }
 
 bench() {
@@ -133,7 +134,7 @@ publish() {
     local to=reports/published file
     for file in "$OUT"/{verify,bench}-*.json; do gzip -9nc "$file" >"$to/$(basename "$file" .json)-h200.json.gz"; done
     cp "$OUT/attention-order.txt" "$to/attention-order-h200.txt"
-    cat "$OUT"/profile-ncu*.txt >"$to/profile-ncu-h200.txt"
+    sed -E 's#\(/[^)]*/([^/)]*)\)#(\1)#' "$OUT"/profile-ncu*.txt >"$to/profile-ncu-h200.txt"
     {
         echo "# The CUDA backend against PyTorch, $(date -u -r "$OUT/verify-8b-cublas.json" +%F)"
         quote "$OUT"/verify-*.txt -- '^\$|^golden|^ours  |^PASS|^FAIL'
@@ -142,7 +143,7 @@ publish() {
         echo "Greedy tokens, coherence prompts and compute-sanitizer:"
         quote "$OUT"/{generate,coherence}.txt "$OUT"/sanitize-*.txt -- '^\$|equal|DIFFERENT|^PASS|^FAIL|SUMMARY'
         echo "The tests that need a card:"
-        quote "$OUT"/test-*.txt -- '^\$|Checks:| differ'
+        quote "$OUT"/test-*.txt -- '^\$|Checks:|^[0-9]+ differ'
     } >"$to/verify-cuda-h200.md"
     {
         echo "# The reference plan beside PyTorch, $(date -u -r "$OUT/bench-0.6b.json" +%F)"
