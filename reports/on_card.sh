@@ -133,7 +133,7 @@ bench() {
 publish() {
     local to=reports/published file
     for file in "$OUT"/{verify,bench}-*.json; do gzip -9nc "$file" >"$to/$(basename "$file" .json)-h200.json.gz"; done
-    cp "$OUT/attention-order.txt" "$to/attention-order-h200.txt"
+    grep -v -i warn "$OUT/attention-order.txt" >"$to/attention-order-h200.txt"
     sed -E 's#\(/[^)]*/([^/)]*)\)#(\1)#' "$OUT"/profile-ncu*.txt >"$to/profile-ncu-h200.txt"
     {
         echo "# The CUDA backend against PyTorch, $(date -u -r "$OUT/verify-8b-cublas.json" +%F)"
