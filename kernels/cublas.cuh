@@ -11,8 +11,7 @@ namespace qp {
 /* Pieces of a workspace, each aligned as PyTorch's allocator aligns a tensor. */
 inline size_t piece_bytes(int64_t elements)
 {
-    constexpr size_t kAlignment = 512;
-    return (static_cast<size_t>(elements) * sizeof(qp_bf16) + kAlignment - 1) / kAlignment * kAlignment;
+    return (static_cast<size_t>(elements) * sizeof(qp_bf16) + QP_ALIGNMENT - 1) / QP_ALIGNMENT * QP_ALIGNMENT;
 }
 
 constexpr int kCopyThreads = 256;
@@ -32,9 +31,8 @@ __global__ void __launch_bounds__(kCopyThreads)
 inline void exchange_axes(const qp_bf16 *x, qp_bf16 *y, int64_t outer, int64_t inner, int64_t d, int64_t repeats,
                           cudaStream_t stream)
 {
-    constexpr int64_t kWide = sizeof(uint4) / sizeof(qp_bf16);
-    const bool wide = d % kWide == 0 && reinterpret_cast<uintptr_t>(x) % sizeof(uint4) == 0 &&
-                      reinterpret_cast<uintptr_t>(y) % sizeof(uint4) == 0;
+    constexpr int kWide = sizeof(uint4) / sizeof(qp_bf16);
+    const bool wide = d % kWide == 0 && aligned<kWide>(x, y);
     const int64_t width = wide ? d / kWide : d;
     const unsigned blocks = blocks_for(outer * inner * width, kCopyThreads);
     if (wide)

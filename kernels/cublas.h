@@ -9,7 +9,7 @@
  *   C2  every product: bf16 operands and result, alpha 1 and beta 0 in f32, CUBLAS_COMPUTE_32F (PyTorch writes
  *       CUDA_R_32F, which cublas_api.h turns into it), CUBLAS_GEMM_DEFAULT_TENSOR_OP.
  *   C3  cuBLAS counts by columns, so PyTorch asks for the transposed result: the second operand goes first.
- * Whoever calls keeps operands and result aligned as PyTorch's allocator aligns tensors, to 512 bytes.
+ * Whoever calls keeps operands and result aligned to QP_ALIGNMENT (operation.h), as PyTorch's allocator does.
  *
  * Source: PyTorch, aten/src/ATen/cuda/CublasHandlePool.cpp (getCurrentCUDABlasHandle, parseChosenWorkspaceSize),
  * cuda/CUDABlas.cpp (the bfloat16 helpers of gemm_internal_cublas and bgemm_internal_cublas, _cublasAdjustLdLevel3),

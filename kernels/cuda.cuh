@@ -25,8 +25,15 @@ template <int kCount, class... Pointer> bool aligned(const Pointer *...p)
     return ((reinterpret_cast<uintptr_t>(p) % sizeof(vector<kCount>) == 0) && ...);
 }
 
-/* Blocks of `size` that cover n. */
-inline unsigned blocks_for(int64_t n, int64_t size) { return static_cast<unsigned>((n + size - 1) / size); }
+/* Whether rows of `row` elements, taken from element `start` on, consist of such addresses. */
+template <int kCount> bool rows_aligned(const qp_bf16 *p, int64_t row, int64_t start)
+{
+    return aligned<kCount>(p) && row % kCount == 0 && start % kCount == 0;
+}
+
+/* Tiles of `size` that cover n, and blocks that take one each. */
+__host__ __device__ constexpr int64_t tiles_for(int64_t n, int64_t size) { return (n + size - 1) / size; }
+inline unsigned blocks_for(int64_t n, int64_t size) { return static_cast<unsigned>(tiles_for(n, size)); }
 
 /* Blocks for a kernel that takes the tiles blockIdx.x, blockIdx.x + gridDim.x, ... */
 inline unsigned blocks_of(int64_t tiles)

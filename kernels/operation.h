@@ -50,12 +50,15 @@ typedef struct qp_params {
     qp_sum_order order; /* scores, context: how the product is summed */
 } qp_params;
 
+/* Bytes: of every tensor and workspace, as PyTorch's allocator aligns a tensor. cuBLAS's choice may depend on it. */
+enum { QP_ALIGNMENT = 512 };
+
 /* Where a CUDA implementation runs. Untyped, so that no CUDA header is needed here. A launcher enqueues its work and
  * returns: it does not allocate, synchronise, query the device or keep state. */
 typedef struct qp_launch {
     void *stream;    /* cudaStream_t */
     void *cublas;    /* what qp_cublas_open gave for this stream (kernels/cublas.h): a handle set up as PyTorch's own */
-    void *workspace; /* what the implementation's `workspace` asked for, aligned to 512 bytes; NULL for none */
+    void *workspace; /* what the implementation's `workspace` asked for, aligned to QP_ALIGNMENT; NULL for none */
 } qp_launch;
 
 /* One execution of an operation: everything it reads and writes. Pointers are borrowed; for a CUDA implementation they are

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "../kernels/operation.h"
 #include "json.h"
 #include "machine_memory.h"
 #include "mapped_file.h"
@@ -493,8 +494,6 @@ qp_status qp_checkpoint_require_qwen3(const qp_checkpoint *checkpoint, const qp_
 
 /* ---- In memory ---- */
 
-enum { ALIGNMENT = 512 };
-
 static qp_status add_tensor(void *context, const char *name, int rank, const int64_t *dims)
 {
     qp_checkpoint *const checkpoint = context;
@@ -514,10 +513,10 @@ static qp_status place_tensors(qp_checkpoint *checkpoint)
     int64_t bytes = 0;
     for (int64_t i = 0; i < checkpoint->entry_count; i++) {
         checkpoint->entries[i].begin = bytes;
-        bytes += (checkpoint->entries[i].tensor.bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+        bytes += (checkpoint->entries[i].tensor.bytes + QP_ALIGNMENT - 1) / QP_ALIGNMENT * QP_ALIGNMENT;
         checkpoint->entries[i].end = bytes;
     }
-    if (!qp_machine_allocate((uint64_t)bytes, ALIGNMENT, &checkpoint->memory))
+    if (!qp_machine_allocate((uint64_t)bytes, QP_ALIGNMENT, &checkpoint->memory))
         return qp_fail(QP_NO_MEMORY, "the weights of %s need %.1f GB of memory, which this machine does not have",
                        checkpoint->dir, (double)bytes / 1e9);
     for (int64_t i = 0; i < checkpoint->entry_count; i++)

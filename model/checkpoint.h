@@ -35,7 +35,7 @@ typedef struct qp_checkpoint_tensor {
  * On failure *checkpoint is NULL. */
 QP_MUST_USE qp_status qp_checkpoint_open(const char *dir, qp_checkpoint **checkpoint);
 
-/* Room in memory for every tensor of a dense Qwen3 of this config, each aligned to 512 bytes, for the caller to fill
+/* Room in memory for every tensor of a dense Qwen3 of this config, each aligned to QP_ALIGNMENT, for the caller to fill
  * through qp_checkpoint_tensor.data; `origin` is what messages call it. QP_NO_MEMORY if there is not that much. */
 QP_MUST_USE qp_status qp_checkpoint_allocate(const char *origin, const qp_config *config, qp_checkpoint **checkpoint);
 

@@ -34,7 +34,7 @@ qp_device_facts qp_device_describe(const qp_device *device);
 
 enum { QP_POISON = 0xff }; /* a byte of memory that nothing was written to: a NaN in every type */
 
-/* Memory of at least one byte, aligned to 512, filled with QP_POISON. On a CUDA device there are
+/* Memory of at least one byte, aligned to QP_ALIGNMENT, filled with QP_POISON. On a CUDA device there are
  * canaries on both sides. QP_NO_MEMORY if there is not that much; `what` says in the sentence what it is for. */
 QP_MUST_USE qp_status qp_device_allocate(qp_device *device, uint64_t bytes, const char *what, void **memory);
 void qp_device_free(qp_device *device, void *memory); /* NULL is fine */

@@ -5,8 +5,6 @@
 #include "device_backend.h"
 #include "machine_memory.h"
 
-enum { ALIGNMENT = 512 };
-
 typedef struct cpu_device {
     qp_device base;
     double *marks; /* seconds */
@@ -28,7 +26,7 @@ static qp_device_facts describe(const qp_device *device)
 static qp_status allocate(qp_device *device, uint64_t bytes, const char *what, void **memory)
 {
     (void)device;
-    if (!qp_machine_allocate(bytes, ALIGNMENT, memory))
+    if (!qp_machine_allocate(bytes, QP_ALIGNMENT, memory))
         return qp_fail(QP_NO_MEMORY,
                        "%s needs %.1f GB of memory, which this machine does not have; use a shorter sequence", what,
                        (double)bytes / 1e9);

@@ -10,7 +10,7 @@
 #include "clock_cuda.h"
 #include "device_backend.h"
 
-enum { CANARY_BYTES = 512, CANARY = 0xa5 };
+enum { CANARY_BYTES = QP_ALIGNMENT, CANARY = 0xa5 }; /* so that what lies between two of them is aligned */
 
 /* Memory as it was given out: a canary, `bytes` for the caller, a canary. */
 typedef struct allocation {

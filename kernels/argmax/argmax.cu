@@ -1,9 +1,13 @@
 #include "../cuda.cuh"
+#include "../numerics/warp.cuh"
 #include "argmax.h"
 
 namespace {
 
-constexpr int kThreads = 1024, kWarp = 32, kVector = 8;
+using qp::kWarp;
+using qp::kWholeWarp;
+
+constexpr int kThreads = 1024, kVector = 8;
 
 using vector = qp::vector<kVector>;
 
@@ -30,8 +34,8 @@ __device__ candidate better(candidate a, candidate b)
 __device__ candidate best_of_warp(candidate best)
 {
     for (int offset = kWarp / 2; offset > 0; offset /= 2)
-        best = better(best, { __shfl_down_sync(0xffffffffu, best.rank, offset),
-                              __shfl_down_sync(0xffffffffu, best.index, offset) });
+        best = better(best, { __shfl_down_sync(kWholeWarp, best.rank, offset),
+                              __shfl_down_sync(kWholeWarp, best.index, offset) });
     return best;
 }
 

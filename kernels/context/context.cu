@@ -108,12 +108,12 @@ __global__ void __launch_bounds__(QP_MAX_LANES *kWarp) context_lanes(const qp_co
     }
 }
 
-template <int kTiles> void launch(const qp_context_args &a, cudaStream_t stream)
+/* `queries`: that share a value head. */
+template <int kTiles> void launch(const qp_context_args &a, int64_t queries, cudaStream_t stream)
 {
-    const int64_t queries = a.query_heads / a.value_heads * a.tokens;
     const unsigned blocks = blocks_of(a.value_heads * tiles_for(a.d, kTileRows) *
                                              tiles_for(queries, static_cast<int64_t>(kTiles) * kTileColumns));
-    const bool pairs = allows_loads(a.values, a.d, 0, 4), wide = allows_loads(a.probs, a.keys_count, a.order.run, 8);
+    const bool pairs = rows_aligned<2>(a.values, a.d, 0), wide = rows_aligned<4>(a.probs, a.keys_count, a.order.run);
     if (pairs && wide)
         context_tiles<kTiles, true, true><<<blocks, kWarp, 0, stream>>>(a);
     else if (pairs)
@@ -128,13 +128,13 @@ qp_status qp_context_cuda(const qp_call *call)
 {
     const qp_context_args a = qp_context_bind(call);
     const cudaStream_t stream = stream_of(call);
-    const int64_t queries = a.query_heads / a.value_heads * a.tokens; /* that share a value head */
     if (a.order.lanes) {
         const int64_t tiles = a.tokens * a.query_heads * tiles_for(a.d, kWarp);
         const unsigned threads = static_cast<unsigned>(a.order.lanes) * kWarp;
         context_lanes<<<blocks_of(tiles), threads, 0, stream>>>(a);
     } else {
-        launch_with_tiles(queries, [&](auto tiles) { launch<tiles()>(a, stream); });
+        const int64_t queries = a.query_heads / a.value_heads * a.tokens;
+        launch_with_tiles(queries, [&](auto tiles) { launch<tiles()>(a, queries, stream); });
     }
     return launched("context");
 }

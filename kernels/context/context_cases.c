@@ -19,7 +19,7 @@ static const char *precondition(const qp_call *call)
 {
     const qp_context_args a = qp_context_bind(call);
     if (a.query_heads % a.value_heads) return "the query heads are not a multiple of the value heads"; /* P1 */
-    if (!qp_sum_order_is_known(a.order)) return "the order of summation is not known";         /* P2 */
+    if (!qp_sum_order_is_known(a.order)) return "the order of summation is not known";                 /* P2 */
     return NULL;
 }
 

@@ -46,8 +46,8 @@ template <int kTiles> void launch(const qp_linear_args &a, cudaStream_t stream)
 {
     const unsigned blocks =
         blocks_of(tiles_for(a.n, kTileRows) * tiles_for(a.m, static_cast<int64_t>(kTiles) * kTileColumns));
-    /* The parts are multiples of 16 (P1), so they begin where loads of 8 bytes may. */
-    if (allows_loads(a.x, a.k, 0, 8) && allows_loads(a.weight, a.k, 0, 8))
+    /* The parts are multiples of 16 (P1), so they begin where loads of four elements may. */
+    if (rows_aligned<4>(a.x, a.k, 0) && rows_aligned<4>(a.weight, a.k, 0))
         linear_tiles<kTiles, true><<<blocks, kWarp, 0, stream>>>(a);
     else
         linear_tiles<kTiles, false><<<blocks, kWarp, 0, stream>>>(a);

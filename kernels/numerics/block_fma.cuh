@@ -18,10 +18,10 @@
 
 #include "bf16.h"
 #include "block_fma.h"
+#include "warp.cuh"
 
 namespace qp {
 
-constexpr int kWarp = 32;
 constexpr int kTileRows = 16, kTileColumns = 8;
 
 /* This lane's g and t. */
@@ -152,16 +152,6 @@ template <class Launch> void launch_with_tiles(int64_t columns, Launch launch)
         launch(std::integral_constant<int, 4>());
     else
         launch(std::integral_constant<int, 8>());
-}
-
-/* Tiles of `size` that cover n. */
-__host__ __device__ constexpr int64_t tiles_for(int64_t n, int64_t size) { return (n + size - 1) / size; }
-
-/* Whether rows of `row` elements, taken from element `start` on, allow loads of `bytes`. */
-inline bool allows_loads(const qp_bf16 *p, int64_t row, int64_t start, uintptr_t bytes)
-{
-    const int64_t elements = static_cast<int64_t>(bytes / sizeof *p);
-    return reinterpret_cast<uintptr_t>(p) % bytes == 0 && row % elements == 0 && start % elements == 0;
 }
 
 } // namespace qp

@@ -2,7 +2,7 @@
 
 #include "strict_fp.h"
 
-enum { WARP = 32, REDUCE_THREADS = 512, VECTOR = 4, VECTOR_MIN = 128 };
+enum { WARP = 32 };
 
 static int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
 
@@ -10,7 +10,7 @@ static int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
 static int64_t power_below(int64_t x)
 {
     int64_t power = 1;
-    while (power < REDUCE_THREADS && 2 * power <= x) power *= 2;
+    while (power < QP_MEAN_MAX_LANES && 2 * power <= x) power *= 2;
     return power;
 }
 
@@ -21,9 +21,9 @@ typedef struct block_shape {
 
 static block_shape mean_block(int64_t n, int64_t rows)
 {
-    const int64_t width = power_below(n >= VECTOR_MIN ? n / VECTOR : n), height = power_below(rows);
-    const int64_t y = min64(height, REDUCE_THREADS / min64(width, WARP));
-    return (block_shape){ min64(width, REDUCE_THREADS / y), y };
+    const int64_t width = power_below(n >= QP_MEAN_VECTOR_MIN ? n / QP_MEAN_VECTOR : n), height = power_below(rows);
+    const int64_t y = min64(height, QP_MEAN_MAX_LANES / min64(width, WARP));
+    return (block_shape){ min64(width, QP_MEAN_MAX_LANES / y), y };
 }
 
 /* For each offset lanes/2, ..., 1: lane l += lane l + offset. Leaves the sum in lane 0. */
@@ -36,7 +36,7 @@ static float fold(float *sum, int64_t lanes)
 
 bool qp_mean_is_known(int64_t n, int64_t rows)
 {
-    if (n < WARP || (n >= VECTOR_MIN && n % VECTOR)) return false;
+    if (n < WARP || (n >= QP_MEAN_VECTOR_MIN && n % QP_MEAN_VECTOR)) return false;
     const block_shape block = mean_block(n, rows);
     const int64_t values_per_thread = (n + block.x - 1) / block.x;
     const int64_t split_from = 16 * block.y > 256 ? 16 * block.y : 256;
@@ -50,24 +50,30 @@ float qp_mean_factor(int64_t n, int64_t rows) { return (float)rows / (float)(row
 float qp_mean(const float *values, int64_t n, int64_t rows)
 {
     const int64_t lanes = qp_mean_lanes(n, rows);
-    const bool vectors = n >= VECTOR_MIN;
-    const int64_t element_stride = vectors ? 1 : lanes, lane_stride = vectors ? VECTOR : 1;
-    float sum[REDUCE_THREADS];
+    const bool vectors = n >= QP_MEAN_VECTOR_MIN;
+    const int64_t element_stride = vectors ? 1 : lanes, lane_stride = vectors ? QP_MEAN_VECTOR : 1;
+    float sum[QP_MEAN_MAX_LANES];
     for (int64_t l = 0; l < lanes; l++) {
-        float a[VECTOR] = { 0, 0, 0, 0 };
-        for (int64_t start = l * lane_stride; start < n; start += VECTOR * lanes) /* M1, M2 */
-            for (int64_t i = 0; i < VECTOR && start + i * element_stride < n; i++)
+        float a[QP_MEAN_VECTOR] = { 0, 0, 0, 0 };
+        for (int64_t start = l * lane_stride; start < n; start += QP_MEAN_VECTOR * lanes) /* M1, M2 */
+            for (int64_t i = 0; i < QP_MEAN_VECTOR && start + i * element_stride < n; i++)
                 a[i] += values[start + i * element_stride];
         sum[l] = ((a[0] + a[1]) + a[2]) + a[3]; /* M3 */
     }
     return fold(sum, lanes) * qp_mean_factor(n, rows); /* M4, M5 */
 }
 
-/* S1 */
-static float warp_sum(const float *values, int64_t n)
+int64_t qp_softmax_lanes(int64_t n)
 {
     int64_t lanes = 1;
     while (lanes < WARP && lanes < n) lanes *= 2;
+    return lanes;
+}
+
+/* S1 */
+static float warp_sum(const float *values, int64_t n)
+{
+    const int64_t lanes = qp_softmax_lanes(n);
     float sum[WARP];
     for (int64_t l = 0; l < lanes; l++) {
         sum[l] = 0.0f;
@@ -88,8 +94,8 @@ float qp_softmax_sum(const float *values, int64_t n, int64_t row)
     for (int64_t t = 0; t < THREADS; t++) { /* S2, S3, S4 */
         const int64_t own = t - (THREADS - parts.head);
         sum[t] = own >= 0 ? values[own] : 0.0f;
-        for (int64_t start = parts.head + t * VECTOR; start < rest; start += THREADS * VECTOR)
-            for (int64_t i = 0; i < VECTOR; i++) sum[t] += values[start + i];
+        for (int64_t start = parts.head + t * QP_SOFTMAX_VECTOR; start < rest; start += THREADS * QP_SOFTMAX_VECTOR)
+            for (int64_t i = 0; i < QP_SOFTMAX_VECTOR; i++) sum[t] += values[start + i];
         for (int64_t i = rest + t; i < n; i += THREADS) sum[t] += values[i];
     }
     float total[THREADS / WARP];

@@ -10,18 +10,15 @@
 #include <cuda_runtime.h>
 
 #include "reduce.h"
+#include "warp.cuh"
 
 namespace qp {
-
-constexpr int kFoldWarp = 32; /* threads that exchange values in one instruction */
-constexpr unsigned kWholeWarp = 0xffffffffu;
-constexpr int kMeanMaxLanes = 512, kMeanVector = 4, kMeanVectorMin = 128;
 
 /* Lane 0 gets the sum of the warp: lane l += lane l + offset for the offsets 16, 8, 4, 2, 1. */
 __device__ __forceinline__ float fold_warp(float sum)
 {
 #pragma unroll
-    for (int offset = kFoldWarp / 2; offset > 0; offset /= 2)
+    for (int offset = kWarp / 2; offset > 0; offset /= 2)
         sum = __fadd_rn(sum, __shfl_down_sync(kWholeWarp, sum, offset));
     return sum;
 }
@@ -30,9 +27,9 @@ __device__ __forceinline__ float fold_warp(float sum)
 template <typename Summands>
 __device__ __forceinline__ float mean_lane_sum(const Summands &x, int64_t n, int lane, int lanes)
 {
-    float a[kMeanVector] = {};
-    if (n >= kMeanVectorMin) { /* M1 */
-        for (int64_t start = kMeanVector * lane; start < n; start += kMeanVector * lanes) {
+    float a[QP_MEAN_VECTOR] = {};
+    if (n >= QP_MEAN_VECTOR_MIN) { /* M1 */
+        for (int64_t start = QP_MEAN_VECTOR * lane; start < n; start += QP_MEAN_VECTOR * lanes) {
             const float4 v = x.four(start);
             a[0] = __fadd_rn(a[0], v.x);
             a[1] = __fadd_rn(a[1], v.y);
@@ -40,20 +37,20 @@ __device__ __forceinline__ float mean_lane_sum(const Summands &x, int64_t n, int
             a[3] = __fadd_rn(a[3], v.w);
         }
     } else { /* M2 */
-        for (int64_t start = lane; start < n; start += kMeanVector * lanes)
+        for (int64_t start = lane; start < n; start += QP_MEAN_VECTOR * lanes)
 #pragma unroll
-            for (int i = 0; i < kMeanVector; i++)
+            for (int i = 0; i < QP_MEAN_VECTOR; i++)
                 if (start + i * lanes < n) a[i] = __fadd_rn(a[i], x.one(start + i * lanes));
     }
     return __fadd_rn(__fadd_rn(__fadd_rn(a[0], a[1]), a[2]), a[3]); /* M3 */
 }
 
-/* M4: lane 0 gets the sum of the row. `lanes` is a power of two from 32 to kMeanMaxLanes; `shared` has a place for each
+/* M4: lane 0 gets the sum of the row. `lanes` is a power of two from 32 to QP_MEAN_MAX_LANES; `shared` has a place for each
  * lane of the row. All threads of the block call this together. */
 __device__ __forceinline__ float mean_fold(float sum, int lane, int lanes, float *shared)
 {
-    if (lanes > kFoldWarp) shared[lane] = sum;
-    for (int offset = lanes / 2; offset >= kFoldWarp; offset /= 2) {
+    if (lanes > kWarp) shared[lane] = sum;
+    for (int offset = lanes / 2; offset >= kWarp; offset /= 2) {
         __syncthreads();
         if (lane >= offset) continue;
         sum = __fadd_rn(sum, shared[lane + offset]);
@@ -90,9 +87,9 @@ __device__ __forceinline__ float softmax_block_sum(const Summands &x, int64_t n,
 
     sum = fold_warp(sum);
     __syncthreads(); /* what `shared` held before has been read */
-    if (t % kFoldWarp == 0) shared[t / kFoldWarp] = sum;
+    if (t % kWarp == 0) shared[t / kWarp] = sum;
     __syncthreads();
-    if (t < kFoldWarp) {
+    if (t < kWarp) {
         sum = fold_warp(shared[t]); /* as many warps as lanes */
         if (t == 0) shared[0] = sum;
     }

@@ -6,9 +6,9 @@
  * SoftMax.cu (host_softmax, ilpReduce, cunn_SoftMaxForwardReg, cunn_SoftMaxForwardSmem, cunn_SoftMaxForward),
  * block_reduce.cuh (BlockReduce). Checked on an H200: no element differs for the mean with n = 64, 128, 256, 320,
  * 1024, 2048, 2560, 4096, 5120 and 1 to 4,000 rows, nor for the softmax sum at 22 lengths from 1 to 2,048 (S1) and at
- * 2,049, 3,000, 4,096, 5,000, 8,192 and 9,000 (S2). S3, S4 and the exact lengths at which the orders change are read
- * from the source and from the machine code of PyTorch 2.11.0+cu130 (its dispatch, its kernels for sm_90), not yet
- * checked on the card. */
+ * 2,049, 3,000, 4,096, 5,000, 8,192 and 9,000 (S2), nor for softmax at 9,301 to 9,305 (S4, but S3 at 9,304). The exact
+ * lengths at which the orders change, and S4 from 12,256 on, are read from the source and from the machine code of
+ * PyTorch 2.11.0+cu130 (its dispatch, its kernels for sm_90), not checked on the card. */
 #ifndef QP_REDUCE_H
 #define QP_REDUCE_H
 
@@ -33,7 +33,9 @@ extern "C" {
  * M5  the mean is lane 0 times f32(rows) / f32(rows * n): one multiplication, no division by n. */
 float qp_mean(const float *values, int64_t n, int64_t rows);
 
-/* Two parts of it, for the card: `lanes`, at most 512, and the factor of M5. */
+enum { QP_MEAN_MAX_LANES = 512, QP_MEAN_VECTOR = 4, QP_MEAN_VECTOR_MIN = 128 };
+
+/* Two parts of it, for the card: `lanes`, and the factor of M5. */
 int64_t qp_mean_lanes(int64_t n, int64_t rows);
 float qp_mean_factor(int64_t n, int64_t rows);
 
@@ -60,6 +62,9 @@ bool qp_mean_is_known(int64_t n, int64_t rows);
  * In S2 to S4 PyTorch's compiler contracts the exponential's last multiplication, by a power of two, and the addition
  * into one fma. A sum can differ for it only in terms below 2^-126, against a total of at least 1. */
 float qp_softmax_sum(const float *values, int64_t n, int64_t row);
+
+/* S1's w. */
+int64_t qp_softmax_lanes(int64_t n);
 
 enum { QP_SOFTMAX_WARP_MAX = 2048, QP_SOFTMAX_REGISTERS_MAX = 9216, QP_SOFTMAX_SHARED_END = 12256 };
 enum { QP_SOFTMAX_THREADS = 1024, QP_SOFTMAX_VECTOR = 4 };

@@ -53,11 +53,11 @@ __device__ __forceinline__ float fold_lanes(float sum, qp_sum_order order)
 {
     if (order.fold == QP_FOLD_IN_TURN) {
         float total = sum;
-        for (int l = 1; l < order.lanes; l++) total = __fadd_rn(total, __shfl_sync(0xffffffffu, sum, l, order.lanes));
+        for (int l = 1; l < order.lanes; l++) total = __fadd_rn(total, __shfl_sync(kWholeWarp, sum, l, order.lanes));
         return total;
     }
     for (int offset = order.lanes / 2; offset > 0; offset /= 2)
-        sum = __fadd_rn(sum, __shfl_down_sync(0xffffffffu, sum, static_cast<unsigned>(offset), order.lanes));
+        sum = __fadd_rn(sum, __shfl_down_sync(kWholeWarp, sum, static_cast<unsigned>(offset), order.lanes));
     return sum;
 }
 

@@ -6,7 +6,7 @@ namespace {
 
 using namespace qp;
 
-constexpr int kMinThreads = 128, kVector = 4; /* a vector is one lane's share in M1, too */
+constexpr int kMinThreads = 128, kVector = QP_MEAN_VECTOR;
 
 using vector = qp::vector<kVector>;
 
@@ -40,10 +40,10 @@ __device__ qp_bf16 norm(qp_bf16 x, qp_bf16 weight, float scale)
 }
 
 /* blockDim.x lanes share a row, as O1 says, and a block has blockDim.y rows. */
-__global__ void __launch_bounds__(kMeanMaxLanes)
+__global__ void __launch_bounds__(QP_MEAN_MAX_LANES)
     rms_norm(const qp_rms_norm_args a, const float factor, const bool vectors)
 {
-    __shared__ float sums[kMeanMaxLanes], scales[kMinThreads / kFoldWarp];
+    __shared__ float sums[QP_MEAN_MAX_LANES], scales[kMinThreads / kWarp];
     const int lane = static_cast<int>(threadIdx.x), lanes = static_cast<int>(blockDim.x);
     const int64_t row = static_cast<int64_t>(blockIdx.x) * blockDim.y + threadIdx.y;
     const qp_bf16 *x = a.x + row * a.dim;

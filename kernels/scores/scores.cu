@@ -71,12 +71,12 @@ __global__ void __launch_bounds__(kThreads) score_lanes(const qp_scores_args a)
     }
 }
 
-template <int kTiles> void launch(const qp_scores_args &a, cudaStream_t stream)
+/* `queries`: that share a key head. */
+template <int kTiles> void launch(const qp_scores_args &a, int64_t queries, cudaStream_t stream)
 {
-    const int64_t queries = a.query_heads / a.key_heads * a.tokens;
     const unsigned blocks = blocks_of(a.key_heads * tiles_for(a.keys_count, kTileRows) *
                                              tiles_for(queries, static_cast<int64_t>(kTiles) * kTileColumns));
-    if (allows_loads(a.q, a.d, a.order.run, 8) && allows_loads(a.keys, a.d, a.order.run, 8))
+    if (rows_aligned<4>(a.q, a.d, a.order.run) && rows_aligned<4>(a.keys, a.d, a.order.run))
         score_tiles<kTiles, true><<<blocks, kWarp, 0, stream>>>(a);
     else
         score_tiles<kTiles, false><<<blocks, kWarp, 0, stream>>>(a);
@@ -88,12 +88,12 @@ qp_status qp_scores_cuda(const qp_call *call)
 {
     const qp_scores_args a = qp_scores_bind(call);
     const cudaStream_t stream = stream_of(call);
-    const int64_t queries = a.query_heads / a.key_heads * a.tokens; /* that share a key head */
     if (a.order.lanes) {
         const int64_t elements = a.query_heads * a.tokens * a.keys_count;
         score_lanes<<<blocks_of(tiles_for(elements, kThreads / a.order.lanes)), kThreads, 0, stream>>>(a);
     } else {
-        launch_with_tiles(queries, [&](auto tiles) { launch<tiles()>(a, stream); });
+        const int64_t queries = a.query_heads / a.key_heads * a.tokens;
+        launch_with_tiles(queries, [&](auto tiles) { launch<tiles()>(a, queries, stream); });
     }
     return launched("scores");
 }

@@ -11,9 +11,8 @@ namespace qp {
  * zero makes it -inf. */
 __device__ __forceinline__ qp_bf16 scale_and_mask(const qp_scores_args &a, qp_bf16 product, int64_t t, int64_t s)
 {
-    const float mask = s <= a.keys_count - a.tokens + t ? 0.0f : qp_f32_from_bits(0xff7f0000u);
     const qp_bf16 scaled = qp_bf16_from_f32(__fmul_rn(qp_bf16_to_f32(product), a.scale)); /* R2 */
-    return qp_bf16_from_f32(__fadd_rn(qp_bf16_to_f32(scaled), mask));                     /* R3 */
+    return qp_bf16_from_f32(__fadd_rn(qp_bf16_to_f32(scaled), qp_scores_mask(&a, t, s))); /* R3 */
 }
 
 } // namespace qp

@@ -40,8 +40,12 @@ typedef struct qp_scores_args {
     qp_sum_order order;
 } qp_scores_args;
 
-/* The mask of a key behind the query: the least finite bf16, as torch.finfo(torch.bfloat16).min. */
-#define QP_SCORES_MASKED ((qp_bf16){ 0xff7f })
+/* The mask of the key s for the query of token t. A key behind the query has the least finite bf16,
+ * torch.finfo(torch.bfloat16).min. */
+QP_HOST_DEVICE static inline float qp_scores_mask(const qp_scores_args *a, int64_t t, int64_t s)
+{
+    return s <= a->keys_count - a->tokens + t ? 0.0f : qp_f32_from_bits(0xff7f0000u);
+}
 
 extern const qp_operation qp_scores_operation;
 

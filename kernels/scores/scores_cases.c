@@ -25,7 +25,7 @@ static const char *precondition(const qp_call *call)
     const qp_scores_args a = qp_scores_bind(call);
     if (a.keys_count < a.tokens) return "there are fewer keys than queries";                       /* P1 */
     if (a.query_heads % a.key_heads) return "the query heads are not a multiple of the key heads"; /* P2 */
-    if (!qp_sum_order_is_known(a.order)) return "the order of summation is not known";     /* P3 */
+    if (!qp_sum_order_is_known(a.order)) return "the order of summation is not known";             /* P3 */
     return NULL;
 }
 

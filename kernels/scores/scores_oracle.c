@@ -14,14 +14,14 @@ qp_status qp_scores_oracle(const qp_call *call)
     const qp_scores_args a = qp_scores_bind(call);
     const double *q = call->in[QP_SCORES_Q], *keys = call->in[QP_SCORES_KEYS];
     double *y = call->out[0];
-    const int64_t group = a.query_heads / a.key_heads, past = a.keys_count - a.tokens;
+    const int64_t group = a.query_heads / a.key_heads;
 #pragma omp parallel for if (QP_WORTH_THREADS(a.tokens * a.query_heads * a.keys_count * a.d))
     for (int64_t row = 0; row < a.query_heads * a.tokens; row++) {
         const int64_t h = row / a.tokens, t = row % a.tokens;
         for (int64_t s = 0; s < a.keys_count; s++) {
             const double product =
                 dot(q + (t * a.query_heads + h) * a.d, keys + (s * a.key_heads + h / group) * a.d, a.d);
-            const double mask = s <= past + t ? 0.0 : (double)qp_bf16_to_f32(QP_SCORES_MASKED);
+            const double mask = (double)qp_scores_mask(&a, t, s);
             y[row * a.keys_count + s] = product * (double)a.scale + mask;
         }
     }

@@ -50,15 +50,15 @@ __global__ void __launch_bounds__(kThreads) softmax_warps(const qp_softmax_args 
 /* S2, S3, S4. A block a row. */
 __global__ void __launch_bounds__(QP_SOFTMAX_THREADS) softmax_block(const qp_softmax_args a)
 {
-    __shared__ float of_warps[QP_SOFTMAX_THREADS / kFoldWarp];
+    __shared__ float of_warps[QP_SOFTMAX_THREADS / kWarp];
     const int t = static_cast<int>(threadIdx.x);
     const int64_t row = blockIdx.x;
     const qp_bf16 *x = a.x + row * a.s;
 
-    float max = largest_of(largest(x, a.s, t, QP_SOFTMAX_THREADS), kFoldWarp);
-    if (t % kFoldWarp == 0) of_warps[t / kFoldWarp] = max;
+    float max = largest_of(largest(x, a.s, t, QP_SOFTMAX_THREADS), kWarp);
+    if (t % kWarp == 0) of_warps[t / kWarp] = max;
     __syncthreads();
-    max = largest_of(of_warps[t % kFoldWarp], kFoldWarp); /* as many warps as lanes */
+    max = largest_of(of_warps[t % kWarp], kWarp); /* as many warps as lanes */
 
     const exponentials e = { x, max };
     const float sum = softmax_block_sum(e, a.s, row, of_warps); /* O1 */
@@ -73,8 +73,7 @@ qp_status qp_softmax_cuda(const qp_call *call)
     if (a.s > QP_SOFTMAX_WARP_MAX) {
         softmax_block<<<blocks_for(a.rows, 1), QP_SOFTMAX_THREADS, 0, stream_of(call)>>>(a);
     } else {
-        unsigned lanes = 1;
-        while (lanes < kFoldWarp && lanes < a.s) lanes *= 2;
+        const unsigned lanes = static_cast<unsigned>(qp_softmax_lanes(a.s));
         const dim3 block(lanes, kThreads / lanes);
         softmax_warps<<<blocks_for(a.rows, block.y), block, 0, stream_of(call)>>>(a);
     }
