@@ -2,20 +2,16 @@
 
 #include <fnmatch.h>
 #include <inttypes.h>
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "../kernels/context/context.h"
-#include "../kernels/linear/linear.h"
-#include "../kernels/numerics/strict_fp.h"
-#include "../kernels/scores/scores.h"
 #include "../model/clock.h"
 #include "../model/random_model.h"
 #include "../model/trace.h"
 #include "golden_model.h"
 #include "host_memory.h"
+#include "own_order.h"
 #include "verdict.h"
 
 enum { DEFAULT_PREFILL = 512, DEFAULT_CONTEXT = 128, CEILING_SAMPLES = 20 };
@@ -211,34 +207,6 @@ static void refuse(qp_bench_row *row, bool failed, const char *reason)
 
 /* ---- Whether a result is right. ---- */
 
-int64_t qp_products_in_a_sum(const qp_operation *operation, const int64_t *extent)
-{
-    if (operation == &qp_linear_operation) return extent[QP_LINEAR_K];
-    if (operation == &qp_scores_operation) return extent[QP_SCORES_D];
-    if (operation == &qp_context_operation) return extent[QP_CONTEXT_S];
-    return 0;
-}
-
-/* Elements of bf16 that differ by more than their order of summation explains: by more than 2 ulp, and by more than the
- * tensor core can cut off in as many steps from sums as large as the largest. */
-static int64_t strays(const void *want, const void *got, int64_t n, int64_t products)
-{
-    const double masked = 1e38; /* scores: the least bf16 is no sum */
-    double largest = 0.0;
-    int64_t count = 0;
-    for (int64_t i = 0; i < n; i++) {
-        const double size = fabs(qp_element(QP_BF16, want, i));
-        if (size > largest && size < masked) largest = size;
-    }
-    const double cut = ((double)products / 16.0 + 1.0) * 0x1p-22 * largest;
-    for (int64_t i = 0; i < n; i++) {
-        const double a = qp_element(QP_BF16, want, i), b = qp_element(QP_BF16, got, i);
-        const bool close = fabs(a - b) <= 0x1p-6 * fabs(a) + cut;
-        count += !(close || (isnan(a) && isnan(b)) || a == b);
-    }
-    return count;
-}
-
 /* Judges an output as `verify` judges a local row, but for the oracle, and for whether the golden shows enough,
  * which are verify's. */
 static bool holds(qp_bench_row *row, const qp_plan_node *node, const qp_plan_tensor *tensor, qp_gate gate,
@@ -256,7 +224,8 @@ static bool holds(qp_bench_row *row, const qp_plan_node *node, const qp_plan_ten
     row->mismatches += judged.comparison.mismatches;
     if (judged.verdict == QP_VERDICT_PASS) {
         const bool any_ulp = gate == QP_GATE_BOUNDED && bound->max_ulp == QP_ANY_ULP;
-        const int64_t far = any_ulp ? strays(want, got, n, qp_products_in_a_sum(node->operation, node->extent)) : 0;
+        const int64_t far =
+            any_ulp ? qp_own_order_strays(want, got, n, qp_products_in_a_sum(node->operation, node->extent)) : 0;
         if (far == 0) return true;
         (void)snprintf(reason, sizeof reason, "%" PRId64 " elements differ by more than an order of summation explains",
                        far);
@@ -335,21 +304,11 @@ static qp_status run_contract(bench *b, const phase *p, const qp_plan_node *node
     for (int i = 0; i < outputs_of(node); i++) {
         const size_t bytes = (size_t)qp_store_bytes(&p->store, &p->plan, node->out[i]);
         QP_TRY(qp_host_reserve(&b->want[i], bytes));
-        memset(b->want[i].data, 0xff, bytes);
+        memset(b->want[i].data, QP_POISON, bytes);
         call.out[i] = b->want[i].data;
     }
     QP_TRY(qp_operation_check(node->operation, &call));
     return contract->run(&call);
-}
-
-/* cuBLAS sums in the order that it chooses for a shape, and without a golden nobody knows which. Two f32 sums of the
- * same products in different orders differ in their last bits, so the rounding to bf16 goes the other way for the few
- * elements near a tie: with random products in 2 to 16 parts, for 4e-7 to 6e-7 of the elements times the products in a
- * sum (1,024 to 25,600). The bound is three times that, and a base for small tensors. By ulp there is none, since a sum
- * may nearly cancel; `strays` sees what is far off. */
-static qp_bound bound_of_own_order(int64_t products)
-{
-    return (qp_bound){ QP_ANY_ULP, 1e-2 + 2e-6 * (double)products, 0.0, "cuBLAS has an order of its own" };
 }
 
 static qp_status compare_with_cpu(bench *b, const phase *p, const qp_plan_node *node, qp_bench_row *row)
@@ -357,8 +316,6 @@ static qp_status compare_with_cpu(bench *b, const phase *p, const qp_plan_node *
     const qp_implementation *contract = qp_implementation_find(node->operation->name, QP_CPU, NULL);
     const bool chooses = !strcmp(row->implementation.name, "cublas");
     const bool exact = !chooses && contract->gate == QP_GATE_EXACT && row->implementation.gate == QP_GATE_EXACT;
-    const qp_bound bound =
-        chooses ? bound_of_own_order(qp_products_in_a_sum(node->operation, node->extent)) : node->operation->bound;
     const void *got[QP_MAX_OUT] = { NULL };
     if ((double)row->cost.flops / 2.0 > most_on_cpu) {
         refuse(row, false, "too large for the CPU; give a golden");
@@ -368,6 +325,9 @@ static qp_status compare_with_cpu(bench *b, const phase *p, const qp_plan_node *
     QP_TRY(read_outputs(b, p, node, got));
     for (int i = 0; i < outputs_of(node); i++) {
         const qp_plan_tensor *tensor = &p->plan.tensors[node->out[i]];
+        const qp_bound bound = chooses ? qp_own_order_bound(qp_products_in_a_sum(node->operation, node->extent),
+                                                            qp_plan_tensor_elements(tensor))
+                                       : node->operation->bound;
         if (!holds(row, node, tensor, exact ? QP_GATE_EXACT : QP_GATE_BOUNDED, &bound, b->want[i].data, got[i]))
             return QP_OK;
     }
@@ -740,17 +700,19 @@ static qp_status fill_cache_of(bench *b, phase *p, const qp_golden_phase *earlie
 static qp_status fill_caches(bench *b, phase *p)
 {
     if (p->past == 0) return QP_OK;
-    for (int i = 0; p->golden && i < qp_golden_phase_count(b->golden); i++) {
-        const qp_golden_phase *earlier = qp_golden_phase_at(b->golden, i);
-        if (!strcmp(earlier->prompt, p->golden->prompt) && earlier->past < p->past)
-            QP_TRY(fill_cache_of(b, p, earlier));
+    if (p->golden) {
+        for (int i = 0; i < qp_golden_phase_count(b->golden); i++) {
+            const qp_golden_phase *earlier = qp_golden_phase_at(b->golden, i);
+            if (!strcmp(earlier->prompt, p->golden->prompt) && earlier->past < p->past)
+                QP_TRY(fill_cache_of(b, p, earlier));
+        }
+        return QP_OK;
     }
-    const uint64_t bytes = (uint64_t)(p->past * p->store.row) * sizeof(qp_bf16);
-    if (!p->golden) QP_TRY(qp_host_reserve(&b->scratch, (size_t)bytes));
-    for (int i = 0; !p->golden && i < 2 * p->store.layers; i++) {
-        qp_random_fill(qp_hash_of(b->options->seed, (uint64_t)i), -1.732f, 1.732f, b->scratch.data,
-                       p->past * p->store.row);
-        QP_TRY(qp_device_write(device_of(b), p->store.cache[i], b->scratch.data, bytes));
+    const int64_t elements = p->past * p->store.row;
+    QP_TRY(qp_host_reserve(&b->scratch, (size_t)elements * sizeof(qp_bf16)));
+    for (int i = 0; i < 2 * p->store.layers; i++) {
+        qp_random_fill(qp_hash_of(b->options->seed, (uint64_t)i), -1.732f, 1.732f, b->scratch.data, elements);
+        QP_TRY(qp_device_write(device_of(b), p->store.cache[i], b->scratch.data, (uint64_t)elements * sizeof(qp_bf16)));
     }
     return QP_OK;
 }

@@ -45,9 +45,6 @@ typedef struct qp_bench_row {
     double share; /* of the time of the pass, in-model; 0 without that time */
 } qp_bench_row;
 
-/* How many products each output of a matrix product is the sum of; 0: the operation is none. */
-int64_t qp_products_in_a_sum(const qp_operation *operation, const int64_t *extent);
-
 typedef struct qp_bench_step {
     const char *name;     /* "prefill", "decode_step" */
     int64_t tokens;       /* fed in this pass */

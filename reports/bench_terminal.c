@@ -1,6 +1,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "../harness/own_order.h"
 #include "environment.h"
 #include "page.h"
 #include "reports.h"

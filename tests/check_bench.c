@@ -9,10 +9,14 @@
 #endif
 
 #include "../harness/bench.h"
+#include "../harness/compare.h"
 #include "../harness/golden_model.h"
+#include "../harness/own_order.h"
+#include "../kernels/numerics/block_fma.h"
 #include "../model/device_backend.h"
 #include "../model/json.h"
 #include "../model/random_model.h"
+#include "check_inputs.h"
 #include "check_program.h"
 
 #define MODEL QP_SOURCE_DIR "/golden/qwen3-tiny"
@@ -57,6 +61,62 @@ START_TEST(test_samples_at_a_low_clock_do_not_count)
     ck_assert(gate.reference == 2000.0);
     ck_assert(!qp_clock_admits(&gate, 1000.0, 1000.0));
     ck_assert(qp_clock_admits(&gate, 0.0, 2000.0));
+}
+END_TEST
+
+/* ---- Orders of summation. ---- */
+
+/* The figures of own_order.h: how many elements another order changes. The bound is at least twice that, and not more than
+ * twenty times. */
+START_TEST(test_another_order_changes_as_many_elements_as_its_bound_was_made_for)
+{
+    enum { ROWS = 64, COLUMNS = 256, N = ROWS * COLUMNS, MOST = 8192 };
+    static qp_bf16 a[ROWS * MOST], b[COLUMNS * MOST], whole[N], split[N];
+    static const int64_t products[] = { 1024, 3072, MOST };
+    uint64_t state = check_seed(5);
+    for (int i = 0; i < ROWS * MOST; i++) a[i] = qp_bf16_from_f32(check_value(QP_FILL_NORMAL, &state));
+    for (int i = 0; i < COLUMNS * MOST; i++) b[i] = qp_bf16_from_f32(check_value(QP_FILL_NORMAL, &state));
+    for (size_t p = 0; p < sizeof products / sizeof *products; p++) {
+        const int64_t k = products[p];
+        for (int64_t parts = 2; parts <= 16; parts *= 8) {
+            for (int i = 0; i < N; i++) {
+                const qp_bf16 *row = a + i / COLUMNS * k, *column = b + i % COLUMNS * k;
+                whole[i] = qp_bf16_from_f32(qp_chain_fma(0.0f, row, column, 1, k));
+                split[i] = qp_bf16_from_f32(qp_split_chain_fma(row, column, k, k / parts));
+            }
+            const int64_t changed = qp_compare(QP_BF16, whole, split, N).mismatches;
+            const double rate = (double)changed / (double)N, bound = qp_own_order_bound(k, N).max_mismatch_rate;
+            printf("%4lld products in %2lld parts: %lld of %d elements change, %.1e times the products; bound %.1e\n",
+                   (long long)k, (long long)parts, (long long)changed, N, rate / (double)k, bound / (double)k);
+            ck_assert(bound >= 2.0 * rate && bound <= 20.0 * rate);
+            ck_assert_int_eq(qp_own_order_strays(whole, split, N, k), 0);
+            ck_assert(qp_own_order_explains(whole, split, N, k));
+        }
+    }
+}
+END_TEST
+
+START_TEST(test_an_order_explains_no_nan_no_stray_and_not_many)
+{
+    enum { N = 1000, K = 1024 };
+    qp_bf16 want[N], got[N];
+    uint64_t state = check_seed(6);
+    for (int i = 0; i < N; i++) want[i] = qp_bf16_from_f32(32.0f * check_value(QP_FILL_NORMAL, &state));
+    memcpy(got, want, sizeof got);
+    ck_assert(qp_own_order_explains(want, got, N, K));
+    ck_assert(!qp_own_order_explains(want, got, 0, K));
+    for (int i = 0; i < 6; i++) got[i].bits ^= 1; /* 2e-6 * 1024 * 1000, and 4 */
+    ck_assert(qp_own_order_explains(want, got, N, K));
+    got[6].bits ^= 1;
+    ck_assert(!qp_own_order_explains(want, got, N, K));
+    static const uint16_t wrong[] = { 0x7fc0, 0x7f80, 0xff80, 0x0000, 0x4680 }; /* NaN, infinities, 0, 16384 */
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        memcpy(got, want, sizeof got);
+        want[0] = qp_bf16_from_f32(70.0f);
+        got[0].bits = wrong[i];
+        ck_assert_msg(!qp_own_order_explains(want, got, N, K), "0x%04x for 70", wrong[i]);
+        ck_assert_msg(!qp_own_order_explains(got, want, N, K), "70 for 0x%04x", wrong[i]);
+    }
 }
 END_TEST
 
@@ -760,6 +820,11 @@ static Suite *bench_suite(void)
     tcase_add_test(numbers, test_median_and_quartiles_of_known_numbers);
     tcase_add_test(numbers, test_samples_at_a_low_clock_do_not_count);
     suite_add_tcase(suite, numbers);
+    TCase *orders = tcase_create("orders");
+    tcase_set_timeout(orders, 120);
+    tcase_add_test(orders, test_another_order_changes_as_many_elements_as_its_bound_was_made_for);
+    tcase_add_test(orders, test_an_order_explains_no_nan_no_stray_and_not_many);
+    suite_add_tcase(suite, orders);
     TCase *times = tcase_create("timer");
     tcase_add_checked_fixture(times, open_timer, close_timer);
     tcase_set_timeout(times, 60);
