@@ -31,7 +31,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from capture import Failed, Unusable, environment, say
+from capture import Unusable, environment, exit_code_of, say
 from generate_torch import load
 
 SCHEMA = "qwen3-parity-bench-torch/1"
@@ -441,15 +441,8 @@ def bench(options):
 
 
 def main(argv=None):
-    try:
-        bench(parse(argv))
-    except (Unusable, OSError) as error:
-        say(f"error: {error}")
-        return 3
-    except Failed as error:
-        say(f"failed: {error}")
-        return 4
-    return 0
+    options = parse(argv)
+    return exit_code_of(lambda: bench(options))
 
 
 if __name__ == "__main__":

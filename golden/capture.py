@@ -709,6 +709,31 @@ def write_head(file, arguments, argv, prompts, config_text, tokenizer_path, foun
     set_text(file.attrs, "capture_sha256", hashlib.sha256(Path(__file__).read_bytes()).hexdigest())
 
 
+def exit_code_of(work):
+    """Calls work(). 0, or 3 or 4 with a sentence on stderr where what it needs is not usable, or a result is not."""
+    try:
+        work()
+    except (Unusable, OSError) as error:
+        say(f"error: {error}")
+        return 3
+    except Failed as error:
+        say(f"failed: {error}")
+        return 4
+    return 0
+
+
+def report(arguments, products, written):
+    """Says what was found out and written."""
+    for entry in products.split_k():
+        say(f"linear {entry['module']}: M {entry['m']}, N {entry['n']}, K {entry['k']}: parts {entry['parts']}, "
+            f"{entry['mismatches']} of {entry['checked']} ({entry['checked_f32']} in fp32) differ{', as well as ' + str(entry['also']) if entry['also'] else ''}")
+    for entry in products.attention.values():
+        say(f"attention {entry['product']}: {entry['heads']} heads, {entry['t']} by {entry['s']}: "
+            f"{attention_order.in_words(entry['order'])}; {entry['mismatches']} of {entry['checked']} differ")
+    size = arguments.output.stat().st_size
+    say(f"wrote {arguments.output}: {written} datasets, {size} bytes")
+
+
 def main(argv=None):
     argv = sys.argv[1:] if argv is None else argv
     arguments = parse(argv)
@@ -719,26 +744,15 @@ def main(argv=None):
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
+    captured = []
     try:
-        products, written = capture(arguments, argv)
-    except (Unusable, OSError) as error:
-        say(f"error: {error}")
-        return 3
-    except Failed as error:
-        say(f"failed: {error}")
-        return 4
+        code = exit_code_of(lambda: captured.extend(capture(arguments, argv)))
     except KeyboardInterrupt:
         say("interrupted; nothing was written")
         return 130
-    for entry in products.split_k():
-        say(f"linear {entry['module']}: M {entry['m']}, N {entry['n']}, K {entry['k']}: parts {entry['parts']}, "
-            f"{entry['mismatches']} of {entry['checked']} ({entry['checked_f32']} in fp32) differ{', as well as ' + str(entry['also']) if entry['also'] else ''}")
-    for entry in products.attention.values():
-        say(f"attention {entry['product']}: {entry['heads']} heads, {entry['t']} by {entry['s']}: "
-            f"{attention_order.in_words(entry['order'])}; {entry['mismatches']} of {entry['checked']} differ")
-    size = arguments.output.stat().st_size
-    say(f"wrote {arguments.output}: {written} datasets, {size} bytes")
-    return 0
+    if captured:
+        report(arguments, *captured)
+    return code
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ Exit codes: 0 done, 2 usage, 3 a file, the model or the environment is not usabl
 import argparse
 import sys
 
-from capture import Failed, Unusable, checkpoint_file, greedy_token, say
+from capture import Unusable, checkpoint_file, exit_code_of, greedy_token
 
 
 def parse():
@@ -61,23 +61,19 @@ def generate(model, ids, count, device):
     return tokens
 
 
+def continue_prompt(options):
+    from tokenizers import Tokenizer
+
+    ids = Tokenizer.from_file(str(checkpoint_file(options.model, "tokenizer.json"))).encode(options.prompt, add_special_tokens=False).ids
+    if not ids:
+        raise Unusable("the prompt is empty")
+    model, device = load(options.model, options.device)
+    print(*generate(model, ids, options.max_tokens, device))
+
+
 def main():
     options = parse()
-    try:
-        from tokenizers import Tokenizer
-
-        ids = Tokenizer.from_file(str(checkpoint_file(options.model, "tokenizer.json"))).encode(options.prompt, add_special_tokens=False).ids
-        if not ids:
-            raise Unusable("the prompt is empty")
-        model, device = load(options.model, options.device)
-        print(*generate(model, ids, options.max_tokens, device))
-    except (Unusable, OSError) as error:
-        say(f"error: {error}")
-        return 3
-    except Failed as error:
-        say(f"failed: {error}")
-        return 4
-    return 0
+    return exit_code_of(lambda: continue_prompt(options))
 
 
 if __name__ == "__main__":

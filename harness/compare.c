@@ -196,6 +196,12 @@ static pieces cut_into_pieces(int64_t n)
     return p;
 }
 
+static int64_t end_of(pieces p, int piece, int64_t n)
+{
+    const int64_t start = piece * p.size;
+    return n - start < p.size ? n : start + p.size;
+}
+
 static void compare_piece(qp_dtype dtype, const void *want, const void *got, int64_t start, int64_t end, tally *t)
 {
     memset(t, 0, sizeof *t);
@@ -248,8 +254,7 @@ qp_comparison qp_compare(qp_dtype dtype, const void *want, const void *got, int6
 
     const pieces p = cut_into_pieces(n);
 #pragma omp parallel for if (QP_WORTH_THREADS(n))
-    for (int i = 0; i < p.count; i++)
-        compare_piece(dtype, want, got, i * p.size, n - i * p.size < p.size ? n : (i + 1) * p.size, &found[i]);
+    for (int i = 0; i < p.count; i++) compare_piece(dtype, want, got, i * p.size, end_of(p, i, n), &found[i]);
     for (int i = 0; i < p.count; i++) join_tally(&t, &found[i]);
     t.result.elements = n;
     t.result.histogram[ZERO_DISTANCE] = n - t.result.mismatches;
@@ -298,8 +303,7 @@ qp_error qp_error_of(qp_dtype a_dtype, const void *a, qp_dtype b_dtype, const vo
     if (n <= 0) return error;
     const pieces p = cut_into_pieces(n);
 #pragma omp parallel for if (QP_WORTH_THREADS(n))
-    for (int i = 0; i < p.count; i++)
-        found[i] = error_of_piece(a_dtype, a, b_dtype, b, i * p.size, n - i * p.size < p.size ? n : (i + 1) * p.size);
+    for (int i = 0; i < p.count; i++) found[i] = error_of_piece(a_dtype, a, b_dtype, b, i * p.size, end_of(p, i, n));
     for (int i = 0; i < p.count; i++) {
         squares += found[i].squares;
         error.nonfinite += found[i].nonfinite;

@@ -64,6 +64,8 @@ qp_status qp_device_mark(qp_device *device, int mark) { return device->methods->
 
 qp_status qp_device_elapsed(qp_device *device, int from, int to, double *seconds)
 {
+    if (from < 0 || to < 0 || from >= device->mark_count || to >= device->mark_count)
+        return qp_fail(QP_INVALID, "there is no time stamp %d or %d", from, to);
     return device->methods->elapsed(device, from, to, seconds);
 }
 

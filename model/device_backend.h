@@ -28,6 +28,7 @@ typedef struct qp_device_methods {
 struct qp_device {
     const qp_device_methods *methods;
     qp_backend backend;
+    int mark_count; /* time stamps that there is room for */
 };
 
 qp_status qp_device_open_cpu(qp_device **device);

@@ -8,7 +8,6 @@
 typedef struct cpu_device {
     qp_device base;
     double *marks; /* seconds */
-    int mark_count;
 } cpu_device;
 
 static void close_device(qp_device *device)
@@ -69,12 +68,12 @@ static qp_status nothing_to_do(qp_device *device)
 static qp_status set_mark(qp_device *device, int mark)
 {
     cpu_device *d = (cpu_device *)device;
-    if (mark >= d->mark_count) {
+    if (mark >= device->mark_count) {
         const int count = 2 * mark + 64;
         double *marks = realloc(d->marks, (size_t)count * sizeof *marks);
         if (!marks) return qp_fail(QP_NO_MEMORY, "no memory for %d time stamps", count);
         d->marks = marks;
-        d->mark_count = count;
+        device->mark_count = count;
     }
     d->marks[mark] = qp_seconds_now();
     return QP_OK;
@@ -83,8 +82,6 @@ static qp_status set_mark(qp_device *device, int mark)
 static qp_status elapsed(qp_device *device, int from, int to, double *seconds)
 {
     const cpu_device *d = (const cpu_device *)device;
-    if (from < 0 || to < 0 || from >= d->mark_count || to >= d->mark_count)
-        return qp_fail(QP_INVALID, "there is no time stamp %d or %d", from, to);
     *seconds = d->marks[to] - d->marks[from];
     return QP_OK;
 }
@@ -92,7 +89,7 @@ static qp_status elapsed(qp_device *device, int from, int to, double *seconds)
 static qp_status no_clock(qp_device *device, double *hertz)
 {
     (void)device;
-    *hertz = 0.0;
+    (void)hertz; /* 0 already */
     return QP_OK;
 }
 
@@ -123,7 +120,7 @@ qp_status qp_device_open_cpu(qp_device **device)
                                                .profile = no_profiler };
     cpu_device *made = calloc(1, sizeof *made);
     if (!made) return qp_fail(QP_NO_MEMORY, "no memory for a device");
-    made->base = (qp_device){ &methods, QP_CPU };
+    made->base = (qp_device){ &methods, QP_CPU, 0 };
     *device = &made->base;
     return QP_OK;
 }

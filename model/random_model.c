@@ -57,16 +57,11 @@ static qp_config config_of(const struct known_shape *shape, int64_t layers)
 void qp_random_fill(uint64_t seed, float low, float high, qp_bf16 *values, int64_t n)
 {
     const float step = (high - low) / 65536.0f;
-    const int64_t quads = n / 4;
 #pragma omp parallel for
-    for (int64_t q = 0; q < quads; q++) {
-        const uint64_t bits = qp_hash_of(seed, (uint64_t)q);
-        for (int i = 0; i < 4; i++)
-            values[4 * q + i] = qp_bf16_from_f32(low + step * ((float)(bits >> (16 * i) & 0xffff) + 0.5f));
-    }
-    for (int64_t i = 4 * quads; i < n; i++) {
-        const uint64_t bits = qp_hash_of(seed, (uint64_t)quads);
-        values[i] = qp_bf16_from_f32(low + step * ((float)(bits >> (16 * (i % 4)) & 0xffff) + 0.5f));
+    for (int64_t start = 0; start < n; start += 4) {
+        const uint64_t bits = qp_hash_of(seed, (uint64_t)(start / 4));
+        for (int64_t i = 0; i < 4 && start + i < n; i++)
+            values[start + i] = qp_bf16_from_f32(low + step * ((float)(bits >> (16 * i) & 0xffff) + 0.5f));
     }
 }
 

@@ -142,10 +142,7 @@ static void put_report(qp_json_writer *w, const qp_bench_report *report, const q
     qp_json_put_environment(w, &report->device);
     qp_json_put_string(w, "model", report->model);
     put_golden(w, report->golden, golden);
-    qp_json_put_string(w, "backend", report->backend);
-    qp_json_put_string(w, "plan", report->plan);
-    qp_json_put_string(w, "fault", report->fault);
-    qp_json_put_string(w, "only", report->only);
+    qp_json_put_selection(w, report->backend, report->plan, report->fault, report->only);
     qp_json_put_uint64(w, "seed", report->seed);
     qp_json_put_int64(w, "samples", report->samples);
     qp_json_put_uint64(w, "l2_bytes", report->device.l2_bytes);

@@ -31,6 +31,15 @@ void qp_json_put_environment(qp_json_writer *w, const qp_device_facts *device)
     qp_json_close(w);
 }
 
+void qp_json_put_selection(qp_json_writer *w, const char *backend, const char *plan, const char *fault,
+                           const char *only)
+{
+    qp_json_put_string(w, "backend", backend);
+    qp_json_put_string(w, "plan", plan);
+    qp_json_put_string(w, "fault", fault);
+    qp_json_put_string(w, "only", only);
+}
+
 static void put_golden(qp_json_writer *w, const char *path, const qp_golden *golden)
 {
     qp_json_open_object(w, "golden");
@@ -146,10 +155,7 @@ static void put_report(qp_json_writer *w, const qp_report *report, const qp_gold
     qp_json_put_environment(w, &report->device);
     qp_json_put_string(w, "model", report->model);
     put_golden(w, report->golden, golden);
-    qp_json_put_string(w, "backend", report->backend);
-    qp_json_put_string(w, "plan", report->plan);
-    qp_json_put_string(w, "fault", report->fault);
-    qp_json_put_string(w, "only", report->only);
+    qp_json_put_selection(w, report->backend, report->plan, report->fault, report->only);
     qp_json_open_array(w, "rows");
     for (int i = 0; i < report->row_count; i++) put_row(w, &report->rows[i]);
     qp_json_close(w);

@@ -28,6 +28,12 @@ keep() {
     tail -n "$lines" "$OUT/$file"
 }
 
+# Whether a command ends with this exit code.
+exits_with() { # CODE COMMAND...
+    "${@:2}"
+    [ $? = "$1" ]
+}
+
 # The lines of FILE... that grep finds, as a block of code.
 quote() { # FILE... -- ARGUMENT_OF_GREP...
     local files=()
@@ -60,6 +66,7 @@ tests() {
 tiny() {
     keep verify-tiny-cublas.txt 2 "$PROGRAM" verify --backend cuda $TINY --json "$OUT/verify-tiny-cublas.json"
     keep verify-tiny-contract.txt 2 "$PROGRAM" verify --backend cuda $TINY $OURS --json "$OUT/verify-tiny-contract.json"
+    keep fault.txt 1 exits_with 1 "$PROGRAM" verify --backend cuda $TINY --fault weight-before-cast
     keep coherence.txt 2 "$PROGRAM" coherence --backend cuda --model golden/qwen3-tiny --prompts golden/coherence.json
 }
 
@@ -140,8 +147,8 @@ publish() {
         quote "$OUT"/verify-*.txt -- '^\$|^golden|^ours  |^PASS|^FAIL'
         echo "Every boundary of the golden with the most rows:"
         quote "$OUT/verify-0.6b-cublas.txt" -- '^\$|^ +-|^boundary|^model\.|^lm_head|^next_token'
-        echo "Greedy tokens, coherence prompts and compute-sanitizer:"
-        quote "$OUT"/{generate,coherence}.txt "$OUT"/sanitize-*.txt -- '^\$|equal|DIFFERENT|^PASS|^FAIL|SUMMARY'
+        echo "Greedy tokens, coherence prompts, a planted fault and compute-sanitizer:"
+        quote "$OUT"/{generate,coherence,fault}.txt "$OUT"/sanitize-*.txt -- '^\$|equal|DIFFERENT|^PASS|^FAIL|SUMMARY'
         echo "The tests that need a card:"
         quote "$OUT"/test-*.txt -- '^\$|Checks:|^[0-9]+ differ'
     } >"$to/verify-cuda-h200.md"

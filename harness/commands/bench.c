@@ -3,7 +3,6 @@
 
 #include "../../reports/reports.h"
 #include "../bench.h"
-#include "../golden_model.h"
 #include "commands.h"
 
 static qp_run_options run_options = QP_RUN_OPTIONS_DEFAULT;
@@ -103,12 +102,7 @@ static qp_status run(int *exit_code)
         QP_TRY(qp_default_path(&golden_path, "qwen3-tiny.h5", embedded_golden));
     }
     qp_status status = qp_run_open(&run_options, &run);
-    if (status == QP_OK && golden_path) status = qp_golden_open(golden_path, &golden);
-    if (status == QP_OK && golden) {
-        qp_progress_line(NULL, 0, 1, "hashing the weights");
-        status = qp_golden_require_model(golden, &run.model);
-    }
-    qp_progress_line(NULL, 1, 1, "");
+    if (status == QP_OK && golden_path) status = qp_open_golden_of(&run, golden_path, &golden);
     if (status == QP_OK) status = bench(&run, golden, exit_code);
     qp_golden_close(golden);
     qp_run_close(&run);

@@ -6,6 +6,7 @@
 
 #include "../../model/execute.h"
 #include "../../model/runtime.h"
+#include "../golden.h"
 #include "options.h"
 
 /* Exit codes of the program (README.md). */
@@ -71,6 +72,9 @@ void qp_run_close(qp_run_context *context);
 /* If *path is NULL, makes it the embedded model, golden or prompts of this name, kept in `storage`: beside the program
  * as installed (../share/qwen3-parity), or in the source tree that it was built from. QP_IO if neither is there. */
 QP_MUST_USE qp_status qp_default_path(const char **path, const char *name, char storage[PATH_MAX]);
+
+/* Opens the golden at `path`, and hashes the weights to see that it is the model's. On failure *golden is NULL. */
+QP_MUST_USE qp_status qp_open_golden_of(const qp_run_context *context, const char *path, qp_golden **golden);
 
 /* A progress line on stderr, if that is a terminal; drawn at most ten times a second. done == total erases it. A
  * qp_progress, whose context it ignores. */

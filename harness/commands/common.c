@@ -5,6 +5,7 @@
 
 #include "../../model/clock.h"
 #include "../../model/random_model.h"
+#include "../golden_model.h"
 #include "commands.h"
 
 static qp_status select_implementations(const qp_run_options *options, qp_selection *selection)
@@ -73,6 +74,18 @@ void qp_run_close(qp_run_context *context)
 {
     qp_runtime_close(&context->runtime);
     qp_model_close(&context->model);
+}
+
+qp_status qp_open_golden_of(const qp_run_context *context, const char *path, qp_golden **golden)
+{
+    QP_TRY(qp_golden_open(path, golden));
+    qp_progress_line(NULL, 0, 1, "hashing the weights");
+    const qp_status status = qp_golden_require_model(*golden, &context->model);
+    qp_progress_line(NULL, 1, 1, "");
+    if (status == QP_OK) return QP_OK;
+    qp_golden_close(*golden);
+    *golden = NULL;
+    return status;
 }
 
 void qp_progress_line(void *context, int done, int total, const char *what)

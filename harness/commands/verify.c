@@ -1,7 +1,6 @@
 #include <stdlib.h>
 
 #include "../../reports/reports.h"
-#include "../golden_model.h"
 #include "../verify.h"
 #include "commands.h"
 
@@ -43,10 +42,7 @@ static qp_status run(int *exit_code)
         return qp_fail(QP_USAGE, "--model and --golden belong together: a golden is of one model");
     QP_TRY(qp_default_path(&golden_path, "qwen3-tiny.h5", embedded_golden));
     qp_status status = qp_run_open(&run_options, &context);
-    if (status == QP_OK) status = qp_golden_open(golden_path, &golden);
-    qp_progress_line(NULL, 0, 1, "hashing the weights");
-    if (status == QP_OK) status = qp_golden_require_model(golden, &context.model);
-    qp_progress_line(NULL, 1, 1, "");
+    if (status == QP_OK) status = qp_open_golden_of(&context, golden_path, &golden);
     if (status == QP_OK) {
         const qp_verify_options verify_options = { .model_path = context.model_path,
                                                    .golden_path = golden_path,
