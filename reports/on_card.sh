@@ -144,11 +144,11 @@ publish() {
     sed -E 's#\(/[^)]*/([^/)]*)\)#(\1)#' "$OUT"/profile-ncu*.txt >"$to/profile-ncu-h200.txt"
     {
         echo "# The CUDA backend against PyTorch, $(date -u -r "$OUT/verify-8b-cublas.json" +%F)"
-        quote "$OUT"/verify-*.txt -- '^\$|^golden|^ours  |^PASS|^FAIL'
+        quote "$OUT"/verify-*.txt -- '^\$|^golden|^ours  |^(PASS|FAIL)  [0-9]'
         echo "Every boundary of the golden with the most rows:"
         quote "$OUT/verify-0.6b-cublas.txt" -- '^\$|^ +-|^boundary|^model\.|^lm_head|^next_token'
         echo "Greedy tokens, coherence prompts, a planted fault and compute-sanitizer:"
-        quote "$OUT"/{generate,coherence,fault}.txt "$OUT"/sanitize-*.txt -- '^\$|equal|DIFFERENT|^PASS|^FAIL|SUMMARY'
+        quote "$OUT"/{generate,coherence,fault}.txt "$OUT"/sanitize-*.txt -- '^\$|equal|DIFFERENT|^(PASS|FAIL)  [0-9]|SUMMARY'
         echo "The tests that need a card:"
         quote "$OUT"/test-*.txt -- '^\$|Checks:|^[0-9]+ differ'
     } >"$to/verify-cuda-h200.md"
