@@ -101,60 +101,15 @@ float qp_block_fma(float accumulator, const qp_bf16 a[QP_BLOCK_K], const qp_bf16
     return f32_cut(sum, largest - KEPT_BITS); /* B4 */
 }
 
-/* The same step for the exponents that a model meets, in float operations that are all exact, so that the
- * compiler can use vectors:
- *   - a product of two bf16 is exact in f32 while its exponent is at least -134; below that it is less than
- *     2^-132, and B3 cuts it to zero while E >= FAST_MIN;
- *   - scaling by a power of two is exact, or ends below 2^-126, which B3 cuts to zero as well;
- *   - the conversion of a float to an integer cuts toward zero. A scaled product is below 2^27. */
-enum { FAST_MIN = -100, FAST_MAX = 100 };
-
-static float fast_block(float accumulator, const qp_bf16 *a, const qp_bf16 *b)
-{
-    float product[QP_BLOCK_K];
-    const int32_t accumulator_field = (int32_t)((qp_f32_bits(accumulator) >> 23) & 0xffu);
-    int32_t largest = accumulator_field + 127; /* with both factors' biases, as the products below */
-    uint32_t uncommon = accumulator_field == 0xff;
-    for (int k = 0; k < QP_BLOCK_K; k++) {
-        const uint32_t x = (uint32_t)a[k].bits << 16, y = (uint32_t)b[k].bits << 16;
-        const uint32_t x_field = (x >> 23) & 0xffu, y_field = (y >> 23) & 0xffu;
-        product[k] = qp_f32_from_bits(x) * qp_f32_from_bits(y);
-        const uint32_t nonzero = product[k] != 0.0f; /* 1 for a NaN, too */
-        const int32_t exponent = (int32_t)((x_field + y_field) & -nonzero);
-        largest = exponent > largest ? exponent : largest;
-        uncommon |= ((x_field - 1 >= 254) | (y_field - 1 >= 254)) & nonzero; /* subnormal, infinity or NaN */
-    }
-    largest -= 254;
-    if (uncommon || largest < FAST_MIN || largest > FAST_MAX) return qp_block_fma(accumulator, a, b);
-
-    const float scale = qp_f32_from_bits((uint32_t)(KEPT_BITS - largest + 127) << 23);
-    int32_t low = 0, high = 0; /* eight values below 2^27 each stay below 2^30 */
-    for (int k = 0; k < QP_BLOCK_K / 2; k++) {
-        low += (int32_t)(product[k] * scale);
-        high += (int32_t)(product[k + QP_BLOCK_K / 2] * scale);
-    }
-    const double sum = (double)low + (double)high + (double)(int32_t)(accumulator * scale); /* exact: below 2^32 */
-    uint64_t bits; /* cut to 24 bits: a double has 29 more */
-    memcpy(&bits, &sum, sizeof bits);
-    bits &= ~((UINT64_C(1) << 29) - 1);
-    double kept;
-    memcpy(&kept, &bits, sizeof kept);
-    return (float)kept * qp_f32_from_bits((uint32_t)(largest - KEPT_BITS + 127) << 23);
-}
-
 float qp_chain_fma(float accumulator, const qp_bf16 *a, const qp_bf16 *b, int64_t b_stride, int64_t k)
 {
-    int64_t i = 0;
-    if (b_stride == 1)
-        for (; i + QP_BLOCK_K <= k; i += QP_BLOCK_K) accumulator = fast_block(accumulator, a + i, b + i);
-    for (; i < k; i += QP_BLOCK_K) {
+    for (int64_t i = 0; i < k; i += QP_BLOCK_K) {
         qp_bf16 x[QP_BLOCK_K] = { { 0 } }, y[QP_BLOCK_K] = { { 0 } };
-        const int64_t n = k - i < QP_BLOCK_K ? k - i : QP_BLOCK_K;
-        for (int64_t j = 0; j < n; j++) {
+        for (int64_t j = 0; j < QP_BLOCK_K && i + j < k; j++) {
             x[j] = a[i + j];
             y[j] = b[(i + j) * b_stride];
         }
-        accumulator = fast_block(accumulator, x, y);
+        accumulator = qp_block_fma(accumulator, x, y);
     }
     return accumulator;
 }

@@ -29,11 +29,13 @@ extern "C" {
 
 enum { QP_BLOCK_K = 16 };
 
-/* One block step, written straight from B1 to B5: any values, slow. */
+/* What follows is written straight from the definition: for any values, and slow. matrix_fma.h is the fast way to the same
+ * bits. */
+
+/* One block step. */
 float qp_block_fma(float accumulator, const qp_bf16 a[QP_BLOCK_K], const qp_bf16 b[QP_BLOCK_K]);
 
-/* The chain over K elements, from `accumulator` on: sum of a[k] * b[k * b_stride]. Bit for bit the chain of qp_block_fma.
- * K = 0 gives the accumulator. */
+/* The chain over K elements, from `accumulator` on: sum of a[k] * b[k * b_stride]. K = 0 gives the accumulator. */
 float qp_chain_fma(float accumulator, const qp_bf16 *a, const qp_bf16 *b, int64_t b_stride, int64_t k);
 
 /* A split K: each part of `part` elements, the last perhaps shorter, is a chain of its own from +0, and the parts are

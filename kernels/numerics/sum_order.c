@@ -5,6 +5,17 @@
 #include "block_fma.h"
 #include "strict_fp.h"
 
+float qp_fold_lanes(float *sum, qp_sum_order order)
+{
+    if (order.fold == QP_FOLD_IN_TURN) {
+        for (int l = 1; l < order.lanes; l++) sum[0] += sum[l];
+        return sum[0];
+    }
+    for (int offset = order.lanes / 2; offset > 0; offset /= 2)
+        for (int l = 0; l < offset; l++) sum[l] += sum[l + offset];
+    return sum[0];
+}
+
 static float lane_fma(const qp_bf16 *a, const qp_bf16 *b, int64_t b_stride, int64_t k, qp_sum_order order)
 {
     float sum[QP_MAX_LANES] = { 0 };
@@ -12,13 +23,7 @@ static float lane_fma(const qp_bf16 *a, const qp_bf16 *b, int64_t b_stride, int6
         float *lane = &sum[(i / order.run) % order.lanes];                          /* L1 */
         *lane = fmaf(qp_bf16_to_f32(a[i]), qp_bf16_to_f32(b[i * b_stride]), *lane); /* L2 */
     }
-    if (order.fold == QP_FOLD_IN_TURN) { /* L3 */
-        for (int l = 1; l < order.lanes; l++) sum[0] += sum[l];
-        return sum[0];
-    }
-    for (int offset = order.lanes / 2; offset > 0; offset /= 2)
-        for (int l = 0; l < offset; l++) sum[l] += sum[l + offset];
-    return sum[0];
+    return qp_fold_lanes(sum, order); /* L3 */
 }
 
 /* T2. */

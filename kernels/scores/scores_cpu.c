@@ -1,23 +1,42 @@
-#include "../numerics/sum_order.h"
+#include "../numerics/matrix_fma.h"
 #include "../numerics/strict_fp.h"
 #include "../threads.h"
 #include "scores.h"
+
+/* R2, R3 */
+static void scale_and_mask(const qp_scores_args *a)
+{
+    const int64_t rows = a->query_heads * a->tokens;
+#pragma omp parallel for if (QP_WORTH_THREADS(rows * a->keys_count))
+    for (int64_t row = 0; row < rows; row++) {
+        qp_bf16 *y = a->y + row * a->keys_count;
+        for (int64_t s = 0; s < a->keys_count; s++) {
+            const qp_bf16 scaled = qp_bf16_from_f32(qp_bf16_to_f32(y[s]) * a->scale);                /* R2 */
+            y[s] = qp_bf16_from_f32(qp_bf16_to_f32(scaled) + qp_scores_mask(a, row % a->tokens, s)); /* R3 */
+        }
+    }
+}
 
 qp_status qp_scores_cpu(const qp_call *call)
 {
     const qp_scores_args a = qp_scores_bind(call);
     const int64_t group = a.query_heads / a.key_heads;
-#pragma omp parallel for if (QP_WORTH_THREADS(a.tokens * a.query_heads * a.keys_count * a.d))
-    for (int64_t h = 0; h < a.query_heads; h++)
-        for (int64_t t = 0; t < a.tokens; t++)
-            for (int64_t s = 0; s < a.keys_count; s++) {
-                const qp_bf16 *q = a.q + (t * a.query_heads + h) * a.d;
-                const qp_bf16 *key = a.keys + (s * a.key_heads + h / group) * a.d;
-                const float mask = qp_scores_mask(&a, t, s);
-                const float sum = qp_ordered_fma(q, key, 1, a.d, a.order);                                    /* O1 */
-                const qp_bf16 product = qp_bf16_from_f32(sum);                                                /* R1 */
-                const qp_bf16 scaled = qp_bf16_from_f32(qp_bf16_to_f32(product) * a.scale);                   /* R2 */
-                a.y[(h * a.tokens + t) * a.keys_count + s] = qp_bf16_from_f32(qp_bf16_to_f32(scaled) + mask); /* R3 */
-            }
+    for (int64_t h = 0; h < a.key_heads; h++) { /* all queries of all heads that share these keys */
+        const qp_matrix_fma_args product = {
+            .m = a.tokens * group,
+            .n = a.keys_count,
+            .k = a.d,
+            .a = a.q + h * group * a.d,
+            .a_rows = { .inner = group, .outer_step = a.query_heads * a.d, .inner_step = a.d },
+            .b = a.keys + h * a.d,
+            .b_row = a.key_heads * a.d,
+            .b_step = 1,
+            .y = a.y + h * group * a.tokens * a.keys_count,
+            .y_rows = { .inner = group, .outer_step = a.keys_count, .inner_step = a.tokens * a.keys_count },
+            .order = a.order,
+        };
+        QP_TRY(qp_matrix_fma(&product)); /* O1, R1 */
+    }
+    scale_and_mask(&a);
     return QP_OK;
 }

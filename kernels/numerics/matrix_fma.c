@@ -1,0 +1,219 @@
+#include "matrix_fma.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "../threads.h"
+#include "strict_fp.h"
+#include "vector_path.h"
+
+/* ---- The paths. ---- */
+
+static const qp_vector_path *const all_paths[] = {
+#ifdef QP_WITH_X86_VECTORS
+    &qp_vector_avx512, &qp_vector_avx2,
+#endif
+    &qp_vector_portable
+};
+enum { PATHS = sizeof all_paths / sizeof *all_paths };
+
+static const qp_vector_path *chosen;
+
+static const qp_vector_path *path_in_use(void)
+{
+    const char *wish = getenv("QP_VECTORS");
+    if (!chosen && wish) (void)qp_block_fma_use(wish);
+    for (int i = 0; !chosen; i++) /* the last one runs everywhere */
+        if (all_paths[i]->runs_here()) chosen = all_paths[i];
+    return chosen;
+}
+
+const char *const *qp_block_fma_paths(void)
+{
+    static const char *names[PATHS + 1];
+    int count = 0;
+    for (int i = 0; i < PATHS; i++)
+        if (all_paths[i]->runs_here()) names[count++] = all_paths[i]->name;
+    return names;
+}
+
+const char *qp_block_fma_path(void) { return path_in_use()->name; }
+
+bool qp_block_fma_use(const char *name)
+{
+    for (int i = 0; i < PATHS; i++)
+        if (!strcmp(all_paths[i]->name, name) && all_paths[i]->runs_here()) {
+            chosen = all_paths[i];
+            return true;
+        }
+    return false;
+}
+
+/* ---- Blocks. ---- */
+
+typedef struct block {
+    int64_t start;    /* in K */
+    int size;         /* at most QP_BLOCK_K: the rest is zeros */
+    bool begins_part; /* of a split K */
+} block;
+
+/* Rows of A that are kept rearranged at a time; blocks of B that are rearranged at a time, which fit the first cache. */
+enum { ROWS = 64, BLOCKS = 32 };
+
+typedef struct product {
+    const qp_matrix_fma_args *args;
+    const qp_vector_path *path;
+    block *blocks;
+    int64_t block_count;
+    qp_block_a *a; /* [ROWS][block_count] */
+} product;
+
+static int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
+
+static int64_t row_start(const qp_rows *rows, int64_t m)
+{
+    return m / rows->inner * rows->outer_step + m % rows->inner * rows->inner_step;
+}
+
+/* The blocks that the order has, at most K / 8 + 2 and the parts. */
+static int64_t list_blocks(const qp_matrix_fma_args *args, block *blocks)
+{
+    const int width = args->order.narrow ? QP_BLOCK_K / 2 : QP_BLOCK_K; /* T2 */
+    const int64_t part = args->part ? args->part : args->k, head = min64(args->order.run, args->k);
+    int64_t count = 0;
+    for (int64_t start = 0; start < args->k;) {
+        const int64_t end = start < head ? head : min64(args->k, start - start % part + part); /* T1, or a part */
+        const int64_t size = min64(width, end - start);
+        blocks[count++] = (block){ start, (int)size, start % part == 0 };
+        start += size;
+    }
+    return count;
+}
+
+/* A block of the tile whose first column is n. Columns past the end repeat the last one: no other values, no surprises. */
+static bool rearrange_b(const product *p, const block *b, int64_t n, uint32_t *pairs)
+{
+    const qp_matrix_fma_args *args = p->args;
+    const int lanes = p->path->lanes;
+    const qp_bf16 *at = args->b + n * args->b_row + b->start * args->b_step;
+    if (b->size == QP_BLOCK_K && n + lanes <= args->n) {
+        if (args->b_step == 1) return p->path->pack_columns(at, args->b_row, pairs);
+        return p->path->pack_rows(at, args->b_step, pairs);
+    }
+    uint32_t largest = 0;
+    memset(pairs, 0, sizeof *pairs * QP_PAIRS * (size_t)lanes);
+    for (int k = 0; k < b->size; k++)
+        for (int i = 0; i < lanes; i++) {
+            const uint32_t bits = at[min64(i, args->n - 1 - n) * args->b_row + k * args->b_step].bits;
+            pairs[k / 2 * lanes + i] |= bits << (k % 2 ? 16 : 0);
+            largest = (bits & 0x7fffu) > largest ? bits & 0x7fffu : largest;
+        }
+    return largest < QP_VECTOR_COMMON_END;
+}
+
+/* The rows [first, first + rows) of one tile, whose first column is n. */
+static void tile_of_blocks(const product *p, int64_t first, int64_t rows, int64_t n)
+{
+    const qp_matrix_fma_args *args = p->args;
+    const int lanes = p->path->lanes;
+    _Alignas(64) uint32_t pairs[BLOCKS * QP_PAIRS * QP_MAX_TILE];
+    bool common[BLOCKS];
+    float accumulator[ROWS][QP_MAX_TILE], total[ROWS][QP_MAX_TILE];
+
+    for (int64_t b = 0; b < p->block_count;) {
+        const bool begins = p->blocks[b].begins_part,
+                   of_first_part = p->blocks[b].start < (args->part ? args->part : args->k);
+        int64_t count = 0;
+        do {
+            common[count] = rearrange_b(p, &p->blocks[b + count], n, pairs + count * QP_PAIRS * lanes);
+            count++;
+        } while (count < BLOCKS && b + count < p->block_count && !p->blocks[b + count].begins_part);
+        const bool ends = b + count == p->block_count || p->blocks[b + count].begins_part;
+        for (int64_t m = 0; m < rows; m++) {
+            if (begins) memset(accumulator[m], 0, sizeof accumulator[m]);
+            p->path->chain(accumulator[m], p->a + m * p->block_count + b, pairs, common, count);
+            for (int i = 0; ends && i < lanes; i++)
+                total[m][i] = of_first_part ? accumulator[m][i] : total[m][i] + accumulator[m][i];
+        }
+        b += count;
+    }
+    for (int64_t m = 0; m < rows; m++) {
+        qp_bf16 *y = args->y + row_start(&args->y_rows, first + m) + n;
+        for (int64_t i = 0; i < min64(lanes, args->n - n); i++) y[i] = qp_bf16_from_f32(total[m][i]);
+    }
+}
+
+static qp_status product_of_blocks(const qp_matrix_fma_args *args, const qp_vector_path *path)
+{
+    const int64_t parts = args->part ? args->k / args->part + 1 : 1, kept_rows = min64(ROWS, args->m);
+    product p = { .args = args, .path = path };
+    p.blocks = malloc((size_t)(args->k / (QP_BLOCK_K / 2) + 2 + parts) * sizeof *p.blocks);
+    p.block_count = p.blocks ? list_blocks(args, p.blocks) : 0;
+    p.a = p.blocks ? malloc((size_t)(kept_rows * p.block_count) * sizeof *p.a) : NULL;
+    if (!p.a) {
+        free(p.blocks);
+        return qp_fail(QP_NO_MEMORY, "no memory to rearrange %lld rows of %lld elements for a matrix product",
+                       (long long)kept_rows, (long long)args->k);
+    }
+
+    const int64_t tiles = (args->n + path->lanes - 1) / path->lanes;
+    for (int64_t first = 0; first < args->m; first += ROWS) {
+        const int64_t rows = min64(ROWS, args->m - first);
+#pragma omp parallel if (QP_WORTH_THREADS(rows * args->n * args->k))
+        {
+#pragma omp for
+            for (int64_t m = 0; m < rows; m++)
+                for (int64_t b = 0; b < p.block_count; b++)
+                    qp_block_a_set(&p.a[m * p.block_count + b],
+                                   args->a + row_start(&args->a_rows, first + m) + p.blocks[b].start, p.blocks[b].size);
+#pragma omp for schedule(dynamic, 4)
+            for (int64_t tile = 0; tile < tiles; tile++) tile_of_blocks(&p, first, rows, tile * path->lanes);
+        }
+    }
+    free(p.a);
+    free(p.blocks);
+    return QP_OK;
+}
+
+/* ---- Lanes. ---- */
+
+/* One row of one tile, whose first column is n. */
+static void tile_of_lanes(const qp_matrix_fma_args *args, const qp_vector_path *path, int64_t m, int64_t n)
+{
+    enum { PIECE = 128 };
+    const int lanes = path->lanes;
+    const int64_t columns = min64(lanes, args->n - n);
+    const qp_bf16 *row = args->a + row_start(&args->a_rows, m);
+    float sums[QP_MAX_LANES * QP_MAX_TILE] = { 0 }, a[PIECE], b[PIECE * QP_MAX_TILE] = { 0 };
+    for (int64_t k = 0; k < args->k; k += PIECE) {
+        const int64_t end = min64(k + PIECE, args->k);
+        const qp_bf16 *at = args->b + n * args->b_row + k * args->b_step;
+        for (int64_t j = 0; j < end - k; j++) {
+            a[j] = qp_bf16_to_f32(row[k + j]);
+            for (int64_t i = 0; i < columns; i++)
+                b[j * lanes + i] = qp_bf16_to_f32(at[i * args->b_row + j * args->b_step]);
+        }
+        path->lane_sums(sums, a, b, k, end, args->order); /* L1, L2 */
+    }
+    qp_bf16 *y = args->y + row_start(&args->y_rows, m) + n;
+    for (int64_t i = 0; i < columns; i++) {
+        float sum[QP_MAX_LANES];
+        for (int l = 0; l < args->order.lanes; l++) sum[l] = sums[l * lanes + i];
+        y[i] = qp_bf16_from_f32(qp_fold_lanes(sum, args->order)); /* L3 */
+    }
+}
+
+static void product_of_lanes(const qp_matrix_fma_args *args, const qp_vector_path *path)
+{
+    const int64_t tiles = (args->n + path->lanes - 1) / path->lanes;
+#pragma omp parallel for if (QP_WORTH_THREADS(args->m * args->n * args->k))
+    for (int64_t i = 0; i < args->m * tiles; i++) tile_of_lanes(args, path, i % args->m, i / args->m * path->lanes);
+}
+
+qp_status qp_matrix_fma(const qp_matrix_fma_args *args)
+{
+    const qp_vector_path *path = path_in_use();
+    if (!args->order.lanes) return product_of_blocks(args, path);
+    product_of_lanes(args, path);
+    return QP_OK;
+}
