@@ -121,13 +121,23 @@ def orders_to_try(n, queries):
 
 
 def patterns(n, count):
-    """(count, n) bf16: ones at up to 200 places, one pair +M and -M, zeros elsewhere."""
+    """(count, n) bf16: ones at up to 200 places, one pair +M and -M among them, zeros elsewhere.
+
+    Of every four patterns one has its ones spread, which tells lanes, parts and the like. In the others they lie side by
+    side: at the beginning, a little later, or anywhere. Where blocks begin and end shows only where ones are dense, and a
+    chain whose first tile is cut otherwise differs from another in a few dozen places alone.
+    """
     import torch
 
     generator = torch.Generator().manual_seed(n)
     rows = torch.zeros(count, n)
-    for row in rows:
-        places = torch.randperm(n, generator=generator)[:ONES]
+    for number, row in enumerate(rows):
+        if number % 4 == 0:
+            places = torch.randperm(n, generator=generator)[:ONES]
+        else:
+            most = max(n - ONES, 0)
+            start = (0, min(128, most), int(torch.randint(most + 1, (1,), generator=generator)))[number % 4 - 1]
+            places = start + torch.randperm(min(ONES, n), generator=generator)
         row[places] = 1.0
         if n > 1:
             row[places[0]], row[places[1]] = MASK, -MASK

@@ -10,6 +10,7 @@
 
 #include "../model/execute.h"
 #include "golden.h"
+#include "host_speed.h"
 #include "timer.h"
 
 typedef enum qp_protocol {
@@ -39,7 +40,7 @@ typedef struct qp_bench_row {
         *verified; /* "golden", "cpu" (the contract on the CPU), or NULL: there is no time, and `reason` says why */
     bool failed;   /* compared, and wrong */
     char reason[200];
-    qp_gate gate;                 /* of the comparison */
+    bool own_order;               /* compared within what another order of the sum explains (own_order.h) */
     int64_t elements, mismatches; /* compared; with a golden over all nodes of the row */
     qp_time time[QP_PROTOCOLS];
     double share; /* of the time of the pass, in-model; 0 without that time */
@@ -57,6 +58,9 @@ typedef struct qp_bench_step {
     int64_t next_token; /* greedy; -1 if not verified */
     qp_time time;       /* by the device's clock, with the launches enqueued ahead: what the device needs */
     qp_statistics wall; /* by the host's, from nothing enqueued to everything done */
+    qp_time one_thread; /* a decode step on the CPU, with one thread */
+    double speed_up;    /* of the pass with all threads over that; 0: unknown */
+    double readings;    /* a decode step on the CPU: its time over that of reading its weights once; 0: unknown */
 } qp_bench_step;
 
 /* Owned by qp_bench; the writers only read it. */
@@ -72,11 +76,12 @@ typedef struct qp_bench_report {
     double clock;         /* Hz: the highest seen; 0: unknown */
     int64_t dropped;      /* samples, over all */
     qp_ceilings ceilings;
+    qp_host_speed host; /* with the CPU's backend */
     int row_count, step_count;
     qp_bench_row *rows; /* phase by phase, in the order of the plan */
     qp_bench_step steps[2];
     int verified, not_verified; /* rows */
-    int failed;                 /* rows, and steps that fail by themselves */
+    int failed;                 /* rows, steps that fail by themselves, and the CPU's paths that give wrong products */
     bool profiled;              /* only that: there are no rows */
     double seconds;
 } qp_bench_report;
@@ -86,9 +91,9 @@ typedef struct qp_bench_options {
     qp_selection selection;
     const char *only;       /* glob on module paths: the rows; NULL: all. Passes are then not timed */
     bool prefill, decode;   /* which phases */
-    int64_t prefill_tokens; /* -1: 512, or the golden's longest */
+    int64_t prefill_tokens; /* -1: 512, on the CPU 32, or the golden's longest */
     int64_t context;        /* keys in the cache before the decode step; -1: 128, or the golden's longest */
-    int64_t samples;        /* at most, a time */
+    int64_t samples; /* at most, a time; on the CPU slow ones are fewer, so that a run ends within a minute or two */
     uint64_t seed;
     bool profile;         /* run each phase once for a profiler, and time nothing */
     qp_progress progress; /* may be NULL */

@@ -15,13 +15,13 @@
 /* How many products a sum of the operation has, 0 if it is no matrix product. */
 int64_t qp_products_in_a_sum(const qp_operation *operation, const int64_t *extent);
 
-/* The bound for `elements` of bf16, for a comparison that strays are counted in, too. */
-qp_bound qp_own_order_bound(int64_t products, int64_t elements);
+/* The share of `elements` of bf16 that may differ. */
+double qp_own_order_rate(int64_t products, int64_t elements);
 
-/* Strays among n elements of bf16. A NaN or infinity on one side only is a matter of the bound, which allows none. */
+/* Strays among n elements of bf16. A NaN or infinity on one side only is a stray. */
 int64_t qp_own_order_strays(const void *want, const void *got, int64_t n, int64_t products);
 
-/* Whether n > 0 elements of bf16 are within the bound, and none is a stray. */
+/* Whether of n > 0 elements of bf16 no more differ, and none is a stray. */
 bool qp_own_order_explains(const void *want, const void *got, int64_t n, int64_t products);
 
 #endif

@@ -10,8 +10,8 @@
 #include "compare.h"
 
 typedef enum qp_verdict {
-    QP_VERDICT_FAIL,      /* outside its gate: the value 0, so that nothing passes by default */
-    QP_VERDICT_UNTRUSTED, /* inside its gate, but the golden shows too little (see qp_judge) */
+    QP_VERDICT_FAIL,      /* something differs: the value 0, so that nothing passes by default */
+    QP_VERDICT_UNTRUSTED, /* equal, but the golden shows too little (see qp_judge) */
     QP_VERDICT_PASS
 } qp_verdict;
 
@@ -31,8 +31,6 @@ typedef struct qp_row {
     const char *operation;      /* "rms_norm" */
     const char *implementation; /* "cpu" */
     qp_mode mode;
-    qp_gate gate;
-    qp_bound bound;        /* meaningful when gate is bounded */
     const char *violation; /* what the implementation did that none may do, e.g. change its input; NULL: nothing */
     qp_verdict verdict;
     char reason[160]; /* why not "pass"; "" if it is */
@@ -55,11 +53,9 @@ typedef struct qp_row {
 
 typedef struct qp_report_summary {
     int64_t rows, failed, untrusted;
-    int64_t exact_rows;           /* rows without a mismatch */
     int64_t elements, mismatches; /* over all rows, so a tensor counts once in each mode */
     int64_t local_mismatches, carried_mismatches;
-    int64_t carried_only; /* tensors without a local row, since the golden lacks an input of their node */
-    qp_verdict verdict;   /* pass only if there is a row, every row passed and every golden tensor asked for is a row */
+    qp_verdict verdict; /* pass only if there is a row, every row passed and every golden tensor asked for is a row */
 } qp_report_summary;
 
 /* What `verify` found. Owned by the verifier; the writers only read it. */
@@ -80,21 +76,9 @@ typedef struct qp_report {
     qp_report_summary summary;
 } qp_report;
 
-/* Sets verdict and reason of a row from its comparison, errors, mode, gate, bound and shape, and reads nothing
- * else. The verdict starts as "fail" and only a condition that holds changes it; each is written such that a NaN
- * does not hold. A row with no elements, with another number of them than its shape, or with a violation fails under
- * every gate.
- *
- *   exact            every element is equal (two NaN are equal)
- *   bounded, local   every element is equal, or all of these:
- *                      no NaN and no infinity is out of place; +0 against -0 counts as 1 ulp
- *                      max_ulp of the comparison <= max_ulp of the bound
- *                      mismatches <= max(1, floor(max_mismatch_rate * elements)), for a rate above 0: the share of a
- *                      small tensor would be less than one element, and a rounding may fall the other way there, too
- *                      against the oracle, rms(ours) <= max_oracle_factor * rms(golden), and no more pairs of ours
- *                      than of the golden are not finite
- *   bounded, carried every element is equal, or no NaN and no infinity is out of place and the condition on the
- *                    oracle holds: differences that come from upstream are no matter of this node's ulp
+/* Sets verdict and reason of a row from its comparison and shape, and reads nothing else. The verdict starts as "fail", and
+ * only one condition changes it: every element is equal, bit for bit (two NaN are equal, +0 and -0 are not). There is no
+ * tolerance. A row with no elements, with another number of them than its shape, or with a violation fails.
  *
  * A row that passes becomes "untrusted" when the golden shows too little: no element is finite, or fewer elements are
  * either not zero or zero in truth, too, than there are rows (a row is the last dimension; a causal mask leaves each row

@@ -14,19 +14,11 @@
 #include "golden_model.h"
 #include "host_memory.h"
 
-/* Carried rows: PyTorch's tensor and ours are two roundings of the same exact function, with the same rounding points,
- * so their errors against fp64 have the same distribution. A factor of 2 is what flash-attention's tests allow between
- * two implementations with *different* rounding points. It is coarse: small faults are for the local gates to find,
- * and a tensor whose inputs the golden does not hold has none (qp_report_summary.carried_only). */
-static const qp_bound carried_bound = { 0, 0.0, 2.0,
-                                        "operations upstream are not yet exact, and differences are carried" };
-
 /* ---- State of a run. ---- */
 
 /* What is known of a tensor of the plan in the phase at hand; of a cache, over all phases of the prompt so far. */
 typedef struct tensor_state {
     bool captured; /* `captured` holds the golden's values */
-    bool exact;    /* no operation upstream has a bounded gate: our carried values must equal the golden's */
     bool row;      /* a row was made of it */
 } tensor_state;
 
@@ -136,8 +128,8 @@ typedef struct outcome {
 } outcome;
 
 static qp_status add_row(verifier *v, const qp_golden_phase *phase, const qp_plan_node *node,
-                         const qp_plan_tensor *tensor, const char *implementation, qp_mode mode, bool exact,
-                         const void *want, outcome o)
+                         const qp_plan_tensor *tensor, const char *implementation, qp_mode mode, const void *want,
+                         outcome o)
 {
     qp_row *row = NULL;
     QP_TRY(new_row(v, &row));
@@ -148,8 +140,6 @@ static qp_status add_row(verifier *v, const qp_golden_phase *phase, const qp_pla
     row->implementation = implementation;
     row->mode = mode;
     row->violation = o.violation;
-    row->gate = exact ? QP_GATE_EXACT : QP_GATE_BOUNDED;
-    row->bound = exact ? (qp_bound){ 0 } : mode == QP_LOCAL ? node->operation->bound : carried_bound;
     row->dtype = tensor->dtype;
     row->rank = tensor->rank;
     memcpy(row->dim, tensor->dim, sizeof row->dim);
@@ -318,9 +308,6 @@ static qp_status verify_node(verifier *v, const qp_golden_phase *phase, const qp
     const char *violation = NULL;
     QP_TRY(qp_selection_find(&v->options->selection, node, &implementation));
 
-    bool exact_upstream = true;
-    for (int i = 0; i < qp_operand_count(node->operation->in, QP_MAX_IN); i++)
-        exact_upstream = exact_upstream && state[node->in[i]].exact;
     /* Before the outputs are read: an output may be the newest row of a cache, but never of one that it reads. */
     const bool local = inputs_are_captured(node, state);
     QP_TRY(read_captured(v, phase, plan, node, state));
@@ -330,9 +317,6 @@ static qp_status verify_node(verifier *v, const qp_golden_phase *phase, const qp
     for (int i = 0; i < qp_operand_count(node->operation->out, QP_MAX_OUT); i++) {
         const int index = node->out[i];
         const qp_plan_tensor *tensor = &plan->tensors[index];
-        const bool exact_here = implementation.gate == QP_GATE_EXACT;
-        state[index].exact = exact_upstream && exact_here;
-        if (tensor->cache >= 0) state[tensor->cache].exact = state[tensor->cache].exact && state[index].exact;
         if (!state[index].captured) continue;
 
         bool asked = false;
@@ -344,11 +328,10 @@ static qp_status verify_node(verifier *v, const qp_golden_phase *phase, const qp
         QP_TRY(view_carried(v, plan, node, i, &carried));
         if (local) {
             const outcome o = { v->local[i].data, truth, wide, v->local_oracle[i].data, NULL, violation };
-            QP_TRY(add_row(v, phase, node, tensor, implementation.name, QP_LOCAL, exact_here, want, o));
+            QP_TRY(add_row(v, phase, node, tensor, implementation.name, QP_LOCAL, want, o));
         }
-        const bool exact_carried = state[index].exact || tensor->dtype == QP_I64; /* a token is right or wrong */
         const outcome o = { carried, truth, wide, truth, local ? v->local[i].data : NULL, NULL };
-        QP_TRY(add_row(v, phase, node, tensor, implementation.name, QP_CARRIED, exact_carried, want, o));
+        QP_TRY(add_row(v, phase, node, tensor, implementation.name, QP_CARRIED, want, o));
         state[index].row = true;
     }
     return QP_OK;
@@ -405,7 +388,7 @@ static qp_status verify_phase(verifier *v, const qp_golden_phase *phase)
     for (int t = 0; t < plan.tensor_count; t++) {
         const bool given = plan.tensors[t].kind == QP_TENSOR_INPUT || plan.tensors[t].kind == QP_TENSOR_WEIGHT;
         state[t] = plan.tensors[t].kind == QP_TENSOR_CACHE ? v->caches[plan.tensors[t].slot]
-                                                           : (tensor_state){ .captured = given, .exact = given };
+                                                           : (tensor_state){ .captured = given };
     }
 
     qp_store *stores[] = { &v->captured, &v->ours, &v->oracle, &v->given };
@@ -515,7 +498,7 @@ qp_status qp_verify(const qp_runtime *runtime, const qp_golden *golden, const qp
         const qp_golden_phase *phase = qp_golden_phase_at(golden, i);
         if (phase->past == 0) /* a new prompt: an empty cache */
             for (int64_t c = 0; c < 2 * model->config.num_hidden_layers; c++)
-                v.caches[c] = (tensor_state){ .captured = true, .exact = true };
+                v.caches[c] = (tensor_state){ .captured = true };
         bool asked = false;
         status = is_asked_for_prompt(&v, phase, &asked);
         if (status == QP_OK && asked) status = verify_phase(&v, phase);

@@ -26,15 +26,6 @@ const char *qp_dtype_name(qp_dtype dtype)
 
 const char *qp_backend_name(qp_backend backend) { return backend == QP_CUDA ? "cuda" : "cpu"; }
 
-const char *qp_gate_name(qp_gate gate)
-{
-    switch (gate) {
-    case QP_GATE_EXACT: return "exact";
-    case QP_GATE_BOUNDED: return "bounded";
-    }
-    return "unknown gate";
-}
-
 int qp_operand_count(const qp_operand *operands, int max)
 {
     int count = 0;

@@ -1,4 +1,4 @@
-/* What an operation is, as data: its operands, its gate, its oracle, its cases and its planted faults.
+/* What an operation is, as data: its operands, its oracle, its cases and its planted faults.
  * One folder below kernels/ defines each operation; registry.def lists operations and implementations.
  * The plan (model/plan.h), the verifier and the tests walk these tables and hold no list of their own. */
 #ifndef QP_OPERATION_H
@@ -73,17 +73,6 @@ typedef struct qp_call {
 
 typedef qp_status (*qp_run)(const qp_call *call);
 
-/* How far a bounded implementation may be from the golden. `reason` says which step of the contract it does not do
- * exactly; the operation's header derives the figures. All zero: every implementation is exact. */
-enum { QP_ANY_ULP = INT32_MAX }; /* no bound by ulp: the other two have to do */
-
-typedef struct qp_bound {
-    int max_ulp;              /* of the output's type, or QP_ANY_ULP */
-    double max_mismatch_rate; /* share of the elements that may differ at all */
-    double max_oracle_factor; /* root-mean-square error against the oracle, over the golden's own */
-    const char *reason;       /* NULL: exact */
-} qp_bound;
-
 typedef struct qp_cost {
     uint64_t bytes; /* compulsory traffic */
     uint64_t flops; /* multiplications and additions of the mathematical function */
@@ -116,7 +105,6 @@ typedef struct qp_operation {
     const char *formula; /* one line */
     const char *extents[QP_MAX_EXTENTS];
     qp_operand in[QP_MAX_IN], out[QP_MAX_OUT];
-    qp_bound bound;
     const char *(*precondition)(const qp_call *call); /* what the extents violate, or NULL; may be NULL itself */
     qp_run oracle;                                    /* the same function in fp64 */
     uint64_t (*flops)(const qp_call *call);
@@ -125,14 +113,10 @@ typedef struct qp_operation {
     const qp_fault *faults; /* may be NULL */
 } qp_operation;
 
-typedef enum qp_gate { QP_GATE_EXACT, QP_GATE_BOUNDED } qp_gate;
-const char *qp_gate_name(qp_gate gate); /* "exact", "bounded" */
-
 typedef struct qp_implementation {
     const char *operation;
     const char *name;
     qp_backend backend;
-    qp_gate gate; /* what is asked of it: every bit, or the operation's bound */
     qp_run run;
     size_t (*workspace)(const qp_call *call); /* bytes of device memory that one call needs */
 } qp_implementation;

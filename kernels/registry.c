@@ -3,13 +3,13 @@
 #include "operation.h"
 
 #define QP_OPERATION(name) extern const qp_operation qp_##name##_operation;
-#define QP_CPU_IMPLEMENTATION(operation, name, gate, run) qp_status run(const qp_call *call);
+#define QP_CPU_IMPLEMENTATION(operation, name, run) qp_status run(const qp_call *call);
 #ifdef QP_WITH_CUDA
-#define QP_CUDA_IMPLEMENTATION(operation, name, gate, run, workspace)                                                  \
+#define QP_CUDA_IMPLEMENTATION(operation, name, run, workspace)                                                  \
     qp_status run(const qp_call *call);                                                                                \
     size_t workspace(const qp_call *call);
 #else
-#define QP_CUDA_IMPLEMENTATION(operation, name, gate, run, workspace)
+#define QP_CUDA_IMPLEMENTATION(operation, name, run, workspace)
 #endif
 #include "registry.def"
 #undef QP_OPERATION
@@ -18,8 +18,8 @@
 
 const qp_operation *const qp_operations[] = {
 #define QP_OPERATION(name) &qp_##name##_operation,
-#define QP_CPU_IMPLEMENTATION(operation, name, gate, run)
-#define QP_CUDA_IMPLEMENTATION(operation, name, gate, run, workspace)
+#define QP_CPU_IMPLEMENTATION(operation, name, run)
+#define QP_CUDA_IMPLEMENTATION(operation, name, run, workspace)
 #include "registry.def"
 #undef QP_OPERATION
 #undef QP_CPU_IMPLEMENTATION
@@ -29,18 +29,18 @@ const qp_operation *const qp_operations[] = {
 
 const qp_implementation qp_implementations[] = {
 #define QP_OPERATION(name)
-#define QP_CPU_IMPLEMENTATION(operation, name, gate, run) { #operation, name, QP_CPU, gate, run, qp_no_workspace },
+#define QP_CPU_IMPLEMENTATION(operation, name, run) { #operation, name, QP_CPU, run, qp_no_workspace },
 #ifdef QP_WITH_CUDA
-#define QP_CUDA_IMPLEMENTATION(operation, name, gate, run, workspace)                                                  \
-    { #operation, name, QP_CUDA, gate, run, workspace },
+#define QP_CUDA_IMPLEMENTATION(operation, name, run, workspace)                                                  \
+    { #operation, name, QP_CUDA, run, workspace },
 #else
-#define QP_CUDA_IMPLEMENTATION(operation, name, gate, run, workspace)
+#define QP_CUDA_IMPLEMENTATION(operation, name, run, workspace)
 #endif
 #include "registry.def"
 #undef QP_OPERATION
 #undef QP_CPU_IMPLEMENTATION
 #undef QP_CUDA_IMPLEMENTATION
-    { NULL, NULL, QP_CPU, QP_GATE_EXACT, NULL, qp_no_workspace }
+    { NULL, NULL, QP_CPU, NULL, qp_no_workspace }
 };
 
 size_t qp_no_workspace(const qp_call *call)

@@ -56,7 +56,6 @@ qp_status qp_selection_find(const qp_selection *selection, const qp_plan_node *n
         *implementation = (qp_implementation){ .operation = found->operation,
                                                .name = fault->name,
                                                .backend = QP_CPU,
-                                               .gate = found->gate,
                                                .run = fault->run,
                                                .workspace = qp_no_workspace };
     return QP_OK;

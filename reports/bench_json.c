@@ -26,6 +26,13 @@ static bool put_time(qp_json_writer *w, const qp_time *time)
     return !time->why;
 }
 
+static void put_object_of_time(qp_json_writer *w, const char *name, const qp_time *time)
+{
+    qp_json_open_object(w, name);
+    (void)put_time(w, time);
+    qp_json_close(w);
+}
+
 static void put_verdict(qp_json_writer *w, const char *verified, bool failed, const char *reason)
 {
     qp_json_put_string(w, "verified", verified);
@@ -34,8 +41,10 @@ static void put_verdict(qp_json_writer *w, const char *verified, bool failed, co
 }
 
 /* Bytes and flops with what they make of a second, and of the machine's ceilings. */
-static void put_rates(qp_json_writer *w, const qp_cost *cost, const qp_time *time, const qp_ceilings *ceilings)
+static void put_rates(qp_json_writer *w, const qp_cost *cost, const qp_time *time, const qp_bench_report *report)
 {
+    const qp_ceilings *ceilings = &report->ceilings;
+    const double most_read = report->host.read_bytes_per_second;
     const double seconds = time->seconds.median;
     qp_json_put_uint64(w, "bytes", cost->bytes);
     qp_json_put_uint64(w, "flops", cost->flops);
@@ -45,6 +54,7 @@ static void put_rates(qp_json_writer *w, const qp_cost *cost, const qp_time *tim
     qp_json_put_double(w, "flops_per_second", flops);
     if (ceilings->copy_bytes_per_second > 0.0)
         qp_json_put_double(w, "copy_share", bytes / ceilings->copy_bytes_per_second);
+    if (most_read > 0.0) qp_json_put_double(w, "read_share", bytes / most_read);
     if (ceilings->product_flops_per_second > 0.0)
         qp_json_put_double(w, "product_share", flops / ceilings->product_flops_per_second);
 }
@@ -75,12 +85,12 @@ static void put_row(qp_json_writer *w, const qp_bench_report *report, const qp_b
     qp_json_put_string(w, "protocol", qp_protocol_name(protocol));
     put_verdict(w, row->verified, row->failed, row->reason);
     if (row->elements) {
-        qp_json_put_string(w, "gate", qp_gate_name(row->gate));
+        qp_json_put_bool(w, "own_order", row->own_order);
         qp_json_put_int64(w, "elements", row->elements);
         qp_json_put_int64(w, "mismatches", row->mismatches);
     }
     const bool timed = put_time(w, &row->time[protocol]);
-    put_rates(w, &row->cost, &row->time[protocol], &report->ceilings);
+    put_rates(w, &row->cost, &row->time[protocol], report);
     if (timed && protocol == QP_PROTOCOL_IN_MODEL) qp_json_put_double(w, "share", row->share);
     qp_json_close(w);
 }
@@ -102,7 +112,10 @@ static void put_step(qp_json_writer *w, const qp_bench_report *report, const qp_
         if (step->time.seconds.median > 0.0)
             qp_json_put_double(w, "tokens_per_second", (double)step->tokens / step->wall.median);
     }
-    put_rates(w, &step->cost, &step->time, &report->ceilings);
+    put_rates(w, &step->cost, &step->time, report);
+    if (step->one_thread.seconds.samples) put_object_of_time(w, "one_thread", &step->one_thread);
+    if (step->speed_up > 0.0) qp_json_put_double(w, "speed_up", step->speed_up);
+    if (step->readings > 0.0) qp_json_put_double(w, "readings", step->readings);
     qp_json_close(w);
 }
 
@@ -117,6 +130,76 @@ static void put_ceilings(qp_json_writer *w, const qp_ceilings *c)
     qp_json_put_string(w, "implementation", c->product_implementation);
     qp_json_put_int64(w, "size", c->product_size);
     if (put_time(w, &c->product)) qp_json_put_double(w, "flops_per_second", c->product_flops_per_second);
+    qp_json_close(w);
+    qp_json_close(w);
+}
+
+/* ---- The CPU's contract beside what the machine does at most. ---- */
+
+static void put_scaling(qp_json_writer *w, const qp_scaling *scaling)
+{
+    const double speed_up = qp_scaling_speed_up(scaling);
+    put_object_of_time(w, "all_threads", &scaling->all);
+    put_object_of_time(w, "one_thread", &scaling->one);
+    if (speed_up > 0.0) qp_json_put_double(w, "speed_up", speed_up);
+}
+
+/* Members of one who computes the product. */
+static void put_contender(qp_json_writer *w, const qp_host_product *product, const qp_scaling *scaling)
+{
+    const double rate = qp_host_product_rate(product, &scaling->all);
+    put_scaling(w, scaling);
+    if (rate > 0.0) qp_json_put_double(w, "macs_per_second", rate);
+}
+
+static void put_product(qp_json_writer *w, const qp_host_product *product)
+{
+    const double blas = qp_host_product_rate(product, &product->openblas.all);
+    const double plain = qp_host_product_rate(product, &product->plain.all);
+    qp_json_open_object(w, NULL);
+    qp_json_put_string(w, "key", product->key);
+    qp_json_put_int64(w, "m", product->m);
+    qp_json_put_int64(w, "n", product->n);
+    qp_json_put_int64(w, "k", product->k);
+    qp_json_open_array(w, "contract");
+    for (int i = 0; i < product->path_count; i++) {
+        const double rate = qp_host_product_rate(product, &product->path[i].time.all);
+        qp_json_open_object(w, NULL);
+        qp_json_put_string(w, "path", product->path[i].name);
+        put_contender(w, product, &product->path[i].time);
+        if (rate > 0.0 && blas > 0.0) qp_json_put_double(w, "of_openblas", rate / blas);
+        if (rate > 0.0 && plain > 0.0) qp_json_put_double(w, "of_f32_loop", rate / plain);
+        qp_json_close(w);
+    }
+    qp_json_close(w);
+    qp_json_open_object(w, "openblas");
+    put_contender(w, product, &product->openblas);
+    qp_json_close(w);
+    qp_json_open_object(w, "f32_loop");
+    put_contender(w, product, &product->plain);
+    qp_json_close(w);
+    qp_json_close(w);
+}
+
+static void put_host(qp_json_writer *w, const qp_host_speed *h)
+{
+    if (!h->threads) return;
+    qp_json_open_object(w, "host");
+    qp_json_put_int64(w, "threads", h->threads);
+    if (h->others >= 0.0) qp_json_put_double(w, "others", h->others);
+    qp_json_open_object(w, "read");
+    qp_json_put_uint64(w, "bytes", h->read_bytes);
+    put_scaling(w, &h->read);
+    if (h->read_bytes_per_second > 0.0) qp_json_put_double(w, "bytes_per_second", h->read_bytes_per_second);
+    qp_json_close(w);
+    qp_json_open_object(w, "openblas");
+    if (h->no_openblas)
+        qp_json_put_string(w, "no_time", h->no_openblas);
+    else
+        qp_json_put_string(w, "configuration", h->openblas);
+    qp_json_close(w);
+    qp_json_open_array(w, "products");
+    for (int i = 0; i < h->product_count; i++) put_product(w, &h->products[i]);
     qp_json_close(w);
     qp_json_close(w);
 }
@@ -150,6 +233,7 @@ static void put_report(qp_json_writer *w, const qp_bench_report *report, const q
     qp_json_put_double(w, "mark_overhead_ns", nanoseconds(report->mark_overhead));
     if (report->clock > 0.0) qp_json_put_double(w, "clock_hz", report->clock);
     put_ceilings(w, &report->ceilings);
+    put_host(w, &report->host);
     qp_json_open_array(w, "rows");
     for (int i = 0; i < report->row_count; i++)
         for (int protocol = 0; protocol < QP_PROTOCOLS; protocol++)

@@ -39,6 +39,27 @@ static cell say_rate(double rate, bool flops)
     return say_scaled(rate, flops ? flop_units : byte_units);
 }
 
+static cell say_bytes(double bytes)
+{
+    static const char *const units[] = { "B", "kB", "MB", "GB", "TB", NULL };
+    return say_scaled(bytes, units);
+}
+
+/* Multiply-adds a second, all in one unit, for they are compared. */
+static cell say_macs(double rate)
+{
+    cell c = { "-" };
+    if (rate > 0.0) (void)snprintf(c.text, sizeof c.text, "%.*f", rate < 9.995e9 ? 2 : 1, rate / 1e9);
+    return c;
+}
+
+static cell say_factor(double factor)
+{
+    cell c = { "-" };
+    if (factor > 0.0) (void)snprintf(c.text, sizeof c.text, "%.*f", factor < 9.995 ? 2 : 1, factor);
+    return c;
+}
+
 static cell say_percent(double share)
 {
     cell c;
@@ -52,12 +73,16 @@ typedef struct yield {
     cell rate, share;
 } yield;
 
-static yield yield_of(const qp_cost *cost, const qp_time *time, const qp_ceilings *ceilings, bool products)
+static yield yield_of(const qp_cost *cost, const qp_time *time, const qp_bench_report *report, bool products)
 {
+    const qp_ceilings *ceilings = &report->ceilings;
+    const double most_read = report->host.read_bytes_per_second;
     const double seconds = time->seconds.median;
     if (time->why || !(seconds > 0.0)) return (yield){ { "-" }, { "-" } };
     const double bytes = (double)cost->bytes / seconds, flops = (double)cost->flops / seconds;
-    const double most_bytes = ceilings->copy_bytes_per_second, most_flops = ceilings->product_flops_per_second;
+    /* On the CPU a copy is one thread's, and what all of them read is more, unless other programs keep them waiting. */
+    const double most_bytes = most_read > ceilings->copy_bytes_per_second ? most_read : ceilings->copy_bytes_per_second;
+    const double most_flops = ceilings->product_flops_per_second;
     const double byte_share = most_bytes > 0.0 ? bytes / most_bytes : 0.0;
     const double flop_share = most_flops > 0.0 ? flops / most_flops : 0.0;
     const bool computes = products && flop_share > byte_share;
@@ -86,8 +111,8 @@ static void print_row(const page *p, const qp_bench_report *report, const qp_ben
 {
     colour c;
     const char *verified = say_verified(row->verified, row->failed, &c);
-    const yield y = yield_of(&row->cost, time_for_rate(row), &report->ceilings,
-                             qp_products_in_a_sum(row->operation, row->extent) > 0);
+    const yield y =
+        yield_of(&row->cost, time_for_rate(row), report, qp_products_in_a_sum(row->operation, row->extent) > 0);
     (void)fprintf(p->stream, "%-*s %4" PRId64 " %-*s %8s %8s %8s %7s %12s %7s  %s%s%s\n", width.key, row->key,
                   row->count, width.kernel, row->implementation.name, say_time(&row->time[QP_PROTOCOL_COLD]).text,
                   say_time(&row->time[QP_PROTOCOL_HOT]).text, say_time(&row->time[QP_PROTOCOL_IN_MODEL]).text,
@@ -125,7 +150,7 @@ static void print_steps(const page *p, const qp_bench_report *report)
         const qp_bench_step *s = &report->steps[i];
         colour c;
         const char *verified = say_verified(s->verified, s->failed, &c);
-        const yield y = yield_of(&s->cost, &s->time, &report->ceilings, true);
+        const yield y = yield_of(&s->cost, &s->time, report, true);
         cell quartiles = { "-" }, tokens = { "-" }, token = { "-" };
         if (!s->time.why) {
             (void)snprintf(quartiles.text, sizeof quartiles.text, "%.8s..%.8s", say_seconds(s->time.seconds.q1).text,
@@ -138,6 +163,101 @@ static void print_steps(const page *p, const qp_bench_report *report)
                       s->time.why ? "-" : say_seconds(s->wall.median).text, tokens.text, y.rate.text, y.share.text,
                       page_start(p, c), verified, page_stop(p, c), token.text);
     }
+}
+
+/* ---- The CPU's contract beside what the machine does at most. ---- */
+
+static void print_reading(const page *p, const qp_bench_report *report)
+{
+    const qp_host_speed *h = &report->host;
+    const double speed_up = qp_scaling_speed_up(&h->read);
+    (void)fprintf(p->stream, "reading  %s of weights once: ", say_bytes((double)h->read_bytes).text);
+    if (h->read.all.why)
+        (void)fputs(h->read.all.why, p->stream);
+    else
+        (void)fprintf(p->stream, "%s, %s with %d thread%s", say_seconds(h->read.all.seconds.median).text,
+                      say_rate(h->read_bytes_per_second, false).text, h->threads, h->threads == 1 ? "" : "s");
+    if (speed_up > 0.0)
+        (void)fprintf(p->stream, "; %s with 1: speed-up %s", say_seconds(h->read.one.seconds.median).text,
+                      say_factor(speed_up).text);
+    (void)fputc('\n', p->stream);
+}
+
+static void print_decoding(const page *p, const qp_bench_step *s)
+{
+    if (!(s->readings > 0.0)) return;
+    (void)fprintf(p->stream, "decoding %s a step: %s%s%s times that reading, wanted at most %.1f",
+                  say_seconds(s->time.seconds.median).text,
+                  page_start(p, s->readings <= QP_HOST_MOST_READINGS ? GREEN : YELLOW), say_factor(s->readings).text,
+                  page_stop(p, GREEN), QP_HOST_MOST_READINGS);
+    if (s->speed_up > 0.0)
+        (void)fprintf(p->stream, "; %s with 1 thread: speed-up %s%s%s, wanted at least %.1f",
+                      say_seconds(s->one_thread.seconds.median).text,
+                      page_start(p, s->speed_up >= QP_HOST_LEAST_SPEED_UP ? GREEN : YELLOW),
+                      say_factor(s->speed_up).text, page_stop(p, GREEN), QP_HOST_LEAST_SPEED_UP);
+    (void)fputc('\n', p->stream);
+}
+
+/* Ours on one path; beside the first the others' figures, which do not depend on it. */
+static void print_product(const page *p, const qp_host_product *product, int path, int key_width)
+{
+    const qp_scaling *ours = &product->path[path].time;
+    const double rate = qp_host_product_rate(product, &ours->all);
+    const double blas = qp_host_product_rate(product, &product->openblas.all);
+    const double plain = qp_host_product_rate(product, &product->plain.all);
+    (void)fprintf(p->stream, "%-*s %3" PRId64 " %6" PRId64 " %6" PRId64 "  %-8s %8s %8s %8s", key_width, product->key,
+                  product->m, product->n, product->k, product->path[path].name, say_macs(rate).text,
+                  say_macs(qp_host_product_rate(product, &ours->one)).text, say_factor(qp_scaling_speed_up(ours)).text);
+    (void)fprintf(p->stream, "  %8s %8s %7s  %8s %8s %7s\n", say_macs(blas).text,
+                  say_factor(qp_scaling_speed_up(&product->openblas)).text,
+                  say_factor(blas > 0.0 ? rate / blas : 0.0).text, say_macs(plain).text,
+                  say_factor(qp_scaling_speed_up(&product->plain)).text,
+                  say_factor(plain > 0.0 ? rate / plain : 0.0).text);
+}
+
+static void print_products(const page *p, const qp_host_speed *h)
+{
+    int width = (int)strlen("product, GMAC/s");
+    for (int i = 0; i < h->product_count; i++)
+        if ((int)strlen(h->products[i].key) > width) width = (int)strlen(h->products[i].key);
+    if (h->product_count == 0) return;
+    (void)fprintf(p->stream, "\n%s%-*s %3s %6s %6s  %-8s %8s %8s %8s  %8s %8s %7s  %8s %8s %7s%s\n", page_start(p, DIM),
+                  width, "product, GMAC/s", "M", "N", "K", "path", "ours", "1 thread", "speed-up", "OpenBLAS",
+                  "speed-up", "ours/it", "f32 loop", "speed-up", "ours/it", page_stop(p, DIM));
+    for (int i = 0; i < h->product_count; i++)
+        for (int j = 0; j < h->products[i].path_count; j++) print_product(p, &h->products[i], j, width);
+    if (h->no_openblas) (void)fputs("OpenBLAS ", p->stream);
+    page_put(p, h->no_openblas ? h->no_openblas : h->openblas); /* whose words begin with its name */
+    (void)fputc('\n', p->stream);
+    for (int i = 0; i < h->product_count; i++) {
+        const qp_host_product *product = &h->products[i];
+        for (int j = 0; j < product->path_count; j++)
+            if (product->path[j].time.all.why)
+                (void)fprintf(p->stream, "%sFAIL%s  %s, M = %" PRId64 ", path %s: %s\n", page_start(p, RED),
+                              page_stop(p, RED), product->key, product->m, product->path[j].name,
+                              product->path[j].time.all.why);
+        if (product->openblas.all.why && !h->no_openblas)
+            (void)fprintf(p->stream, "no time  OpenBLAS for %s, M = %" PRId64 ": %s\n", product->key, product->m,
+                          product->openblas.all.why);
+    }
+}
+
+static void print_host(const page *p, const qp_bench_report *report)
+{
+    if (!report->host.threads) return;
+    print_reading(p, report);
+    for (int i = 0; i < report->step_count; i++) print_decoding(p, &report->steps[i]);
+    if (report->host.others > 0.05)
+        (void)fprintf(p->stream, "%sbusy%s     other programs had %s of the processors' time during the run\n",
+                      page_start(p, YELLOW), page_stop(p, YELLOW), say_percent(report->host.others).text);
+    print_products(p, &report->host);
+    (void)fprintf(
+        p->stream,
+        "%sreading: a sum over every weight that a decode step reads; products: y[M, N] of the node's own "
+        "weights, again and again;\n"
+        "ours: with the tensor core's bits, from bf16; OpenBLAS, f32 loop: sgemv or sgemm, and a plain triple "
+        "loop, both from f32%s\n\n",
+        page_start(p, DIM), page_stop(p, DIM));
 }
 
 /* ---- What has no time, and what was dropped. ---- */
@@ -227,6 +347,7 @@ void qp_bench_print(const qp_bench_report *report, qp_terminal_style style, FILE
         "or, of a matrix product, in flops, whichever is nearer to what the machine does at most; pass: what the\n"
         "device needs, with the launches enqueued ahead; wall, tokens/s: by the host's clock%s\n\n",
         page_start(&p, DIM), page_stop(&p, DIM));
+    print_host(&p, report);
     print_no_time(&p, report);
     const colour c = report->failed ? RED : report->verified ? GREEN : YELLOW;
     (void)fprintf(stream, "%s%s%s  %d rows verified, %d failed, %d not verified; %.1f s\n", page_start(&p, c),

@@ -102,15 +102,6 @@ static void put_row(qp_json_writer *w, const qp_row *row)
     qp_json_put_string(w, "operation", row->operation);
     qp_json_put_string(w, "implementation", row->implementation);
     qp_json_put_string(w, "mode", qp_mode_name(row->mode));
-    qp_json_put_string(w, "gate", qp_gate_name(row->gate));
-    if (row->gate == QP_GATE_BOUNDED) {
-        qp_json_open_object(w, "bound");
-        qp_json_put_int64(w, "max_ulp", row->bound.max_ulp);
-        qp_json_put_double(w, "max_mismatch_rate", row->bound.max_mismatch_rate);
-        qp_json_put_double(w, "max_oracle_factor", row->bound.max_oracle_factor);
-        qp_json_put_string(w, "reason", row->bound.reason);
-        qp_json_close(w);
-    }
     qp_json_put_string(w, "verdict", qp_verdict_name(row->verdict));
     qp_json_put_string(w, "reason", row->reason);
     qp_json_put_string(w, "dtype", qp_dtype_name(row->dtype));
@@ -173,8 +164,6 @@ static void put_report(qp_json_writer *w, const qp_report *report, const qp_gold
     qp_json_put_int64(w, "rows", summary->rows);
     qp_json_put_int64(w, "failed", summary->failed);
     qp_json_put_int64(w, "untrusted", summary->untrusted);
-    qp_json_put_int64(w, "exact_rows", summary->exact_rows);
-    qp_json_put_int64(w, "carried_only", summary->carried_only);
     qp_json_put_int64(w, "elements", summary->elements);
     qp_json_put_int64(w, "mismatches", summary->mismatches);
     qp_json_put_int64(w, "local_mismatches", summary->local_mismatches);

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Measures on a card what stands in reports/published, with public tools alone: PyTorch and transformers as in
 # golden/requirements.txt, Nsight Compute and compute-sanitizer of the CUDA toolkit.
-#   usage: reports/on_card.sh OUT STEP...      steps: tests tiny orders shapes lengths generate sanitize profile bench publish
+#   usage: reports/on_card.sh OUT STEP...      steps: tests tiny orders shapes lengths twin generate sanitize
+#                                                          profile bench probe publish
 # `publish` turns what the other steps left in OUT into reports/published, on any machine.
 # PROGRAM and TESTS name the built program and the folder of the built tests; WORK is a folder with room for 30 GB.
 # Ends with 1 if a step failed, with 2 for a step that does not exist.
@@ -60,7 +61,9 @@ parity() { # NAME PROMPTS: captures the random model of this name, and verifies 
 }
 
 tests() {
-    for test in device operations_gpu block_fma_gpu; do keep "test-$test.txt" 3 "$TESTS/check_$test"; done
+    for test in device operations_gpu; do keep "test-$test.txt" 3 "$TESTS/check_$test"; done
+    keep test-block_fma_gpu.txt 3 "$TESTS/check_block_fma_gpu" 16000
+    keep test-special_gpu.txt 7 "$TESTS/check_special_gpu" 256
 }
 
 tiny() {
@@ -89,6 +92,28 @@ lengths() {
     parity odd prompts_odd.json
     random_model long --hidden 256 --heads 4 --kv-heads 2 --intermediate 768 --layers 1
     parity long prompts_long.json
+}
+
+# The CPU backend against the card's PyTorch, with each kind of vectors that the machine has.
+twin() {
+    while read -r name vectors options; do
+        # shellcheck disable=SC2086 # a list of options
+        random_model "$name" $options
+        keep "capture-$name.txt" 2 python3 golden/capture.py "$WORK/$name" --prompts golden/prompts_lengths.json \
+            --compression 0 --samples 2048 --output "$WORK/$name.h5" --force
+        for path in ${vectors//,/ }; do
+            keep "twin-$name-$path.txt" 2 env "QP_VECTORS=$path" "$PROGRAM" verify --model "$WORK/$name" --golden "$WORK/$name.h5" \
+                --json "$OUT/twin-$name-$path.json"
+        done
+    done <<<"${TWINS:-hidden-320 avx512,avx2,portable --hidden 320 --heads 5 --kv-heads 1 --intermediate 448 --layers 2
+untied-512 avx512,avx2 --hidden 512 --heads 8 --kv-heads 2 --intermediate 1536 --layers 2 --untied
+0.6b-4 avx512,avx2 --shape qwen3-0.6b --layers 4}"
+}
+
+# What the card's arithmetic is, and its numeric profile.
+probe() {
+    rm -f "$OUT/sm_90.h5"
+    keep probe.txt 30 "$PROGRAM" probe --backend cuda --profile "$OUT/sm_90.h5"
 }
 
 # Greedy tokens, 128 of them, ours and PyTorch's.
@@ -160,7 +185,7 @@ publish() {
 
 for step in "$@"; do
     case $step in
-    tests | tiny | orders | shapes | lengths | generate | sanitize | profile | bench | publish) "$step" ;;
+    tests | tiny | orders | shapes | lengths | twin | generate | sanitize | profile | bench | probe | publish) "$step" ;;
     *) echo "on_card.sh: there is no step '$step'" >&2; exit 2 ;;
     esac
 done

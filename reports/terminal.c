@@ -104,7 +104,6 @@ typedef struct group {
     int64_t rows, elements, local_mismatches, carried_mismatches;
     int local_rows, carried_rows, origin_rows;
     double local_ulp;
-    qp_gate gate; /* of the local rows; of the carried ones if there are no others */
     pooled ours, golden, came_in, added;
     qp_verdict verdict; /* the worst */
 } group;
@@ -129,7 +128,6 @@ static void add_row(group *g, const qp_row *row)
 {
     const qp_comparison *c = &row->comparison;
     if (g->rows == 0 || row->verdict < g->verdict) g->verdict = row->verdict;
-    if (g->rows == 0 || (row->mode == QP_LOCAL && g->local_rows == 0)) g->gate = row->gate;
     g->rows++;
     g->elements += c->elements;
     if (row->mode == QP_LOCAL) {
@@ -154,13 +152,13 @@ static void print_group(const page *p, const group *g, int width)
     colour c;
     const char *mark = mark_of(g->verdict, &c);
     const bool local = g->local_rows > 0, carried = g->carried_rows > 0, origin = g->origin_rows > 0;
-    (void)fprintf(
-        p->stream, "%-*s %5" PRId64 " %6s %6s %5s %-7s %7s %7s %6s %7s %7s %s%s%s\n", width, g->boundary.text, g->rows,
-        say_count(g->elements).text, local ? say_count(g->local_mismatches).text : "-",
-        local ? say_ulp(g->local_ulp).text : "-", qp_gate_name(g->gate),
-        local ? say_error(pooled_rms(&g->ours)).text : "-", local ? say_error(pooled_rms(&g->golden)).text : "-",
-        carried ? say_count(g->carried_mismatches).text : "-", origin ? say_error(pooled_rms(&g->came_in)).text : "-",
-        origin ? say_error(pooled_rms(&g->added)).text : "-", page_start(p, c), mark, page_stop(p, c));
+    (void)fprintf(p->stream, "%-*s %5" PRId64 " %6s %6s %5s %7s %7s %6s %7s %7s %s%s%s\n", width, g->boundary.text,
+                  g->rows, say_count(g->elements).text, local ? say_count(g->local_mismatches).text : "-",
+                  local ? say_ulp(g->local_ulp).text : "-", local ? say_error(pooled_rms(&g->ours)).text : "-",
+                  local ? say_error(pooled_rms(&g->golden)).text : "-",
+                  carried ? say_count(g->carried_mismatches).text : "-",
+                  origin ? say_error(pooled_rms(&g->came_in)).text : "-",
+                  origin ? say_error(pooled_rms(&g->added)).text : "-", page_start(p, c), mark, page_stop(p, c));
 }
 
 static void print_groups(const page *p, const qp_report *report)
@@ -183,11 +181,11 @@ static void print_groups(const page *p, const qp_report *report)
         }
         add_row(&groups[at], row);
     }
-    (void)fprintf(p->stream, "%s%-*s %5s %6s ---- local, on PyTorch's inputs ---- -- carried, on ours --%s\n",
+    (void)fprintf(p->stream, "%s%-*s %5s %6s - local, on PyTorch's inputs - -- carried, on ours --%s\n",
                   page_start(p, DIM), width, "", "", "", page_stop(p, DIM));
-    (void)fprintf(p->stream, "%s%-*s %5s %6s %6s %5s %-7s %7s %7s %6s %7s %7s %s%s\n", page_start(p, DIM), width,
-                  "boundary", "rows", "elem", "differ", "ulp", "gate", "ours", "PyTorch", "differ", "came in", "added",
-                  "verdict", page_stop(p, DIM));
+    (void)fprintf(p->stream, "%s%-*s %5s %6s %6s %5s %7s %7s %6s %7s %7s %s%s\n", page_start(p, DIM), width, "boundary",
+                  "rows", "elem", "differ", "ulp", "ours", "PyTorch", "differ", "came in", "added", "verdict",
+                  page_stop(p, DIM));
     for (int i = 0; i < count; i++) print_group(p, &groups[i], width);
     (void)fprintf(p->stream,
                   "%sours, PyTorch: error against fp64; came in, added: the two parts of ours - golden; "
@@ -205,16 +203,15 @@ static void print_rows(const page *p, const qp_report *report)
         const int length = (int)strlen(report->rows[i].key);
         if (length > width) width = length;
     }
-    (void)fprintf(p->stream, "%s%-*s %-7s %6s %6s %5s %-7s %7s %7s %s%s\n", page_start(p, DIM), width, "key", "mode",
-                  "elem", "differ", "ulp", "gate", "ours", "PyTorch", "verdict", page_stop(p, DIM));
+    (void)fprintf(p->stream, "%s%-*s %-7s %6s %6s %5s %7s %7s %s%s\n", page_start(p, DIM), width, "key", "mode", "elem",
+                  "differ", "ulp", "ours", "PyTorch", "verdict", page_stop(p, DIM));
     for (int i = 0; i < report->row_count; i++) {
         const qp_row *row = &report->rows[i];
         colour c;
         const char *mark = mark_of(row->verdict, &c);
-        (void)fprintf(p->stream, "%-*s %-7s %6s %6s %5s %-7s %7s %7s %s%s%s\n", width, row->key,
-                      qp_mode_name(row->mode), say_count(row->comparison.elements).text,
-                      say_count(row->comparison.mismatches).text, say_ulp(row->comparison.max_ulp).text,
-                      qp_gate_name(row->gate), say_error(row->ours_oracle.rms).text,
+        (void)fprintf(p->stream, "%-*s %-7s %6s %6s %5s %7s %7s %s%s%s\n", width, row->key, qp_mode_name(row->mode),
+                      say_count(row->comparison.elements).text, say_count(row->comparison.mismatches).text,
+                      say_ulp(row->comparison.max_ulp).text, say_error(row->ours_oracle.rms).text,
                       say_error(row->golden_oracle.rms).text, page_start(p, c), mark, page_stop(p, c));
     }
 }
@@ -307,12 +304,8 @@ static void print_summary(const page *p, const qp_report *report)
                   pass ? "PASS" : "FAIL", page_stop(p, c), s->rows, say_grouped(s->elements).text, s->failed);
     if (s->untrusted) (void)fprintf(p->stream, ", %" PRId64 " untrusted", s->untrusted);
     if (report->not_compared_count) (void)fprintf(p->stream, ", %d not compared", report->not_compared_count);
-    if (s->carried_only)
-        (void)fprintf(p->stream, ", %" PRId64 " tensors without a local row: the golden lacks their inputs",
-                      s->carried_only);
-    (void)fprintf(p->stream, ", %" PRId64 " rows exact; local mismatches %s, carried mismatches %s; %.1f s\n",
-                  s->exact_rows, say_grouped(s->local_mismatches).text, say_grouped(s->carried_mismatches).text,
-                  report->seconds);
+    (void)fprintf(p->stream, "; local mismatches %s, carried mismatches %s; %.1f s\n",
+                  say_grouped(s->local_mismatches).text, say_grouped(s->carried_mismatches).text, report->seconds);
 }
 
 void qp_report_print(const qp_report *report, const qp_golden *golden, qp_terminal_style style, FILE *stream)

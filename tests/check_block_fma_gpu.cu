@@ -1,13 +1,19 @@
-/* kernels/numerics/block_fma against the card: mma.sync.m16n8k16 on every kind of input, with accumulators of every kind.
+/* kernels/numerics/block_fma against the card: mma.sync.m16n8k16 on every kind of input, with accumulators of every kind,
+ * against the definition and against each path of matrix_fma that the processor can run.
  * Exit code 77 (skipped) without a usable device. An argument: the matrices of each kind, 128 results each. */
+#include <algorithm>
+#include <atomic>
 #include <cstdio>
 #include <cstdlib>
+#include <thread>
 #include <vector>
 
 #include "../kernels/numerics/block_fma.h"
+#include "../kernels/numerics/vector_path.h"
 #include "check_block_inputs.h"
 
-namespace {
+namespace
+{
 
 constexpr int kM = 16, kN = 8, kK = 16, kSkipped = 77;
 constexpr int kAccumulatorKinds = 3;
@@ -43,11 +49,13 @@ void check(cudaError_t error, const char *what)
 }
 
 /* Runs the product on the card; the result is poisoned before. */
-std::vector<float> on_the_card(const std::vector<qp_bf16> &a, const std::vector<qp_bf16> &b, const std::vector<float> &c)
+std::vector<float> on_the_card(const std::vector<qp_bf16> &a, const std::vector<qp_bf16> &b,
+                               const std::vector<float> &c)
 {
     std::vector<float> d(c.size());
     void *memory[4] = {};
-    const size_t bytes[4] = { a.size() * sizeof a[0], b.size() * sizeof b[0], c.size() * sizeof c[0], c.size() * sizeof c[0] };
+    const size_t bytes[4] = { a.size() * sizeof a[0], b.size() * sizeof b[0], c.size() * sizeof c[0],
+                              c.size() * sizeof c[0] };
     const void *host[3] = { a.data(), b.data(), c.data() };
     for (int i = 0; i < 4; i++) check(cudaMalloc(&memory[i], bytes[i]), "cudaMalloc");
     for (int i = 0; i < 3; i++) check(cudaMemcpy(memory[i], host[i], bytes[i], cudaMemcpyHostToDevice), "cudaMemcpy");
@@ -70,6 +78,46 @@ float accumulator(int how, int kind, uint64_t *state)
     }
 }
 
+/* A way to compute all results of a matrix: its rows of A, columns of B, accumulators, results. */
+using model = void (*)(const qp_bf16 *a, const qp_bf16 *b, const float *c, float *d);
+
+void by_definition(const qp_bf16 *a, const qp_bf16 *b, const float *c, float *d)
+{
+    for (int i = 0; i < kM * kN; i++) d[i] = qp_block_fma(c[i], a + i / kN * kK, b + i % kN * kK);
+}
+
+/* The lanes of a tile beyond the kN columns repeat the first ones. */
+template <const qp_vector_path *path> void by_path(const qp_bf16 *a, const qp_bf16 *b, const float *c, float *d)
+{
+    alignas(64) uint32_t pairs[QP_PAIRS * QP_MAX_TILE];
+    qp_bf16 columns[QP_MAX_TILE * kK];
+    for (int i = 0; i < path->lanes * kK; i++) columns[i] = b[i % (kN * kK)];
+    const bool common = path->pack_columns(columns, kK, pairs);
+    for (int row = 0; row < kM; row++) {
+        qp_block_a block;
+        float accumulators[QP_MAX_TILE];
+        qp_block_a_set(&block, a + row * kK, kK);
+        for (int i = 0; i < path->lanes; i++) accumulators[i] = c[row * kN + i % kN];
+        path->chain(accumulators, &block, pairs, &common, 1);
+        for (int i = 0; i < kN; i++) d[row * kN + i] = accumulators[i];
+    }
+}
+
+struct named_model {
+    const char *name;
+    const qp_vector_path *path; /* nullptr: the definition */
+    model run;
+};
+
+const named_model models[] = {
+    { "qp_block_fma", nullptr, by_definition },
+#if defined(__x86_64__)
+    { "avx512", &qp_vector_avx512, by_path<&qp_vector_avx512> },
+    { "avx2", &qp_vector_avx2, by_path<&qp_vector_avx2> },
+#endif
+    { "portable", &qp_vector_portable, by_path<&qp_vector_portable> },
+};
+
 /* Counts the results that differ and shows the first few. */
 long compare(int kind, int how, int matrices)
 {
@@ -81,16 +129,33 @@ long compare(int kind, int how, int matrices)
     for (float &x : c) x = accumulator(how, kind, &state);
 
     const std::vector<float> card = on_the_card(a, b, c);
-    long differ = 0;
-    for (size_t i = 0; i < card.size(); i++) {
-        const size_t matrix = i / (kM * kN), row = i / kN % kM, column = i % kN;
-        const float model = qp_block_fma(c[i], &a[(matrix * kM + row) * kK], &b[(matrix * kN + column) * kK]);
-        if (qp_f32_bits(model) == qp_f32_bits(card[i])) continue;
-        if (differ++ < 3)
-            std::printf("  accumulator %08x: model %08x, card %08x\n", qp_f32_bits(c[i]), qp_f32_bits(model), qp_f32_bits(card[i]));
+    long all = 0;
+    std::printf("%-18s accumulator %-16s", block_kind_names[kind], accumulator_names[how]);
+    for (const named_model &m : models) {
+        if (m.path && !m.path->runs_here()) continue;
+        std::atomic<long> differ(0);
+        const size_t threads = std::max(1u, std::thread::hardware_concurrency());
+        std::vector<std::thread> team;
+        for (size_t t = 0; t < threads; t++)
+            team.emplace_back([&, t] {
+                for (size_t matrix = t; matrix < static_cast<size_t>(matrices); matrix += threads) {
+                    float got[kM * kN];
+                    m.run(&a[matrix * kM * kK], &b[matrix * kN * kK], &c[matrix * kM * kN], got);
+                    for (size_t i = 0; i < kM * kN; i++) {
+                        const size_t at = matrix * kM * kN + i;
+                        if (qp_f32_bits(got[i]) == qp_f32_bits(card[at])) continue;
+                        if (differ++ < 3)
+                            std::printf("\n  accumulator %08x: %s %08x, card %08x ", qp_f32_bits(c[at]), m.name,
+                                        qp_f32_bits(got[i]), qp_f32_bits(card[at]));
+                    }
+                }
+            });
+        for (std::thread &thread : team) thread.join();
+        std::printf(" %s %ld", m.name, differ.load());
+        all += differ;
     }
-    std::printf("%-18s accumulator %-16s %ld of %zu differ\n", block_kind_names[kind], accumulator_names[how], differ, card.size());
-    return differ;
+    std::printf(" of %zu differ\n", card.size());
+    return all;
 }
 
 } // namespace
@@ -108,7 +173,7 @@ int main(int argc, char **argv)
         std::printf("skipped: the model is that of compute capability 9, and %s has %d\n", device.name, device.major);
         return kSkipped;
     }
-    std::printf("%s: mma.sync.m16n8k16 against qp_block_fma\n", device.name);
+    std::printf("%s: mma.sync.m16n8k16 against the definition and the paths of the CPU\n", device.name);
     long differ = 0;
     for (int kind = 0; kind < BLOCK_KINDS; kind++)
         for (int how = 0; how < kAccumulatorKinds; how++) differ += compare(kind, how, matrices);

@@ -96,7 +96,7 @@ END_TEST
 
 START_TEST(test_an_implementation_of_another_backend_is_refused)
 {
-    const qp_implementation foreign = { "linear", "contract", QP_CUDA, QP_GATE_EXACT, NULL, qp_no_workspace };
+    const qp_implementation foreign = { "linear", "contract", QP_CUDA, NULL, qp_no_workspace };
     const qp_call call = { .extent = { 1 } };
     qp_device *device = open_device(QP_CPU);
     ck_assert_int_eq(qp_device_run(device, &foreign, &call), QP_INVALID);

@@ -144,17 +144,22 @@ START_TEST(test_product_equals_the_definition)
     for (int round = 0; round < 400; round++) {
         const int kind = round % BLOCK_KINDS, which = round / 2 % 5, k = 1 + below(200);
         const int inner = 1 + below(3), m = inner * (round % 7 ? 1 + below(3) : 40), n = 1 + below(75);
+        const int batch = 1 + below(2);
         const bool rows = round % 2;
-        qp_bf16 *a = malloc((size_t)(m * k) * sizeof *a), *b = malloc((size_t)(n * k) * sizeof *b);
-        qp_bf16 *y = malloc((size_t)(m * n) * sizeof *y), *column = malloc((size_t)k * sizeof *column);
+        qp_bf16 *a = malloc((size_t)(batch * m * k) * sizeof *a), *b = malloc((size_t)(batch * n * k) * sizeof *b);
+        qp_bf16 *y = malloc((size_t)(batch * m * n) * sizeof *y), *column = malloc((size_t)k * sizeof *column);
         ck_assert(a && b && y && column);
-        for (int i = 0; i < m * k; i++) a[i] = block_input(kind, &random_state);
-        for (int i = 0; i < n * k; i++) b[i] = block_input(kind, &random_state);
+        for (int i = 0; i < batch * m * k; i++) a[i] = block_input(kind, &random_state);
+        for (int i = 0; i < batch * n * k; i++) b[i] = block_input(kind, &random_state);
         /* A lies as queries do, [m / inner][inner][k]; Y as scores, [inner][m / inner][n]. */
         const qp_matrix_fma_args args = {
             .m = m,
             .n = n,
             .k = k,
+            .batch = batch,
+            .a_batch = m * k,
+            .b_batch = n * k,
+            .y_batch = m * n,
             .a = a,
             .a_rows = { inner, inner * k, k },
             .b = b,
@@ -166,12 +171,14 @@ START_TEST(test_product_equals_the_definition)
             .order = random_order(which, k),
         };
         ck_assert_int_eq(qp_matrix_fma(&args), QP_OK);
-        for (int i = 0; i < m; i++)
+        for (int i = 0; i < batch * m; i++)
             for (int j = 0; j < n; j++) {
-                for (int e = 0; e < k; e++) column[e] = b[j * args.b_row + e * args.b_step];
+                const qp_bf16 *of_b = b + i / m * n * k;
+                for (int e = 0; e < k; e++) column[e] = of_b[j * args.b_row + e * args.b_step];
                 const float sum = args.part ? qp_split_chain_fma(a + i * k, column, k, args.part)
                                             : qp_ordered_fma(a + i * k, column, 1, k, args.order);
-                const qp_bf16 want = qp_bf16_from_f32(sum), got = y[(i % inner * (m / inner) + i / inner) * n + j];
+                const int row = i / m * m + i % m % inner * (m / inner) + i % m / inner;
+                const qp_bf16 want = qp_bf16_from_f32(sum), got = y[row * n + j];
                 ck_assert_msg(want.bits == got.bits, "%s, round %d, %s, order %d: y[%d, %d] is %04x, should be %04x",
                               path->name, round, block_kind_names[kind], which, i, j, got.bits, want.bits);
             }

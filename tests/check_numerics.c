@@ -1,4 +1,5 @@
 /* kernels/numerics: bf16, the tensor core's block, PyTorch's sums, the special functions. */
+#include <inttypes.h>
 #include <math.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -10,6 +11,7 @@
 #include "../kernels/numerics/sum_order.h"
 #include "../kernels/numerics/reduce.h"
 #include "../kernels/numerics/special.h"
+#include "../kernels/numerics/special_array.h"
 #include "check_block_inputs.h"
 #include "check_main.h"
 #include "check_random.h"
@@ -18,8 +20,6 @@
 static uint64_t random_state;
 
 static uint32_t random_bits(void) { return (uint32_t)check_random(&random_state); }
-
-static float random_uniform(void) { return (float)(random_bits() >> 8) * 0x1p-24f; }
 
 /* ---- bf16 ---- */
 
@@ -398,28 +398,173 @@ END_TEST
 
 /* ---- Special functions ---- */
 
-static double ulp_between(float a, double b)
+typedef float (*special_function)(float);
+
+static void assert_bits(const char *name, special_function function, uint32_t x, uint32_t want)
 {
-    int exponent = 0;
-    (void)frexp(b, &exponent);
-    const double ulp = ldexp(1.0, (exponent < -125 ? -125 : exponent) - 24);
-    return fabs((double)a - b) / ulp;
+    const uint32_t got = qp_f32_bits(function(qp_f32_from_bits(x)));
+    ck_assert_msg(got == want, "%s(%a = %08x): want %08x, got %08x", name, (double)qp_f32_from_bits(x), x, want, got);
 }
 
-START_TEST(test_special_functions_are_as_close_as_documented)
+/* One for each branch of the contracts in special.h, at its edges. Captured: results of the implementation when it was
+ * compared with an H200 for all inputs. "Not rounded correctly": the nearest f32 would be wrong. */
+static const struct {
+    const char *name;
+    special_function function;
+    struct {
+        uint32_t x, result;
+    } captured[16]; /* up to the first x of 0 */
+} captured_results[] = {
+    { "rsqrt",
+      qp_rsqrt,
+      { { 0x40000000, 0x3f3504f2 },     /* 2: not rounded correctly */
+        { 0x3f333333, 0x3f98fd40 },     /* 0.7 */
+        { 0x7f7fffff, 0x1f800000 },     /* the largest */
+        { 0x007fffff, 0x5f000000 },     /* the largest subnormal: not rounded correctly */
+        { 0x000116c2, 0x60ad790a },     /* 1e-40 */
+        { 0x00000001, 0x64b504f2 } } }, /* the smallest subnormal: not rounded correctly */
+    { "ex2",
+      qp_ex2,
+      { { 0x3f000000, 0x3fb504f3 },     /* 0.5 */
+        { 0xbf000000, 0x3f3504f2 },     /* -0.5: complement */
+        { 0xb4000000, 0x3f7ffffe },     /* -2^-23: complement */
+        { 0xb3ffffff, 0x3f800000 },     /* just above that: cut to 0 */
+        { 0x00000001, 0x3f800000 },     /* subnormal */
+        { 0x411e0652, 0x446b0117 },     /* 9.8765 */
+        { 0xc11e0652, 0x3a8b6f8e },     /* -9.8765 */
+        { 0x42ffffff, 0x7f7fffa8 },     /* the last below 128: not rounded correctly */
+        { 0x43000000, 0x7f800000 },     /* 128 */
+        { 0xc2fbffff, 0x0080002c },     /* the last above -126 */
+        { 0xc2fc0001, 0x00000000 } } }, /* the first below -126 */
+    { "exp",
+      qp_exp,
+      { { 0x3f800000, 0x402df854 },     /* 1 */
+        { 0xbf800000, 0x3ebc5ab3 },     /* -1: not rounded correctly */
+        { 0x3a83126f, 0x3f8020c9 },     /* 0.001 */
+        { 0xc1a40000, 0x30abd1d8 },     /* -20.5 */
+        { 0x42b17217, 0x7f7fff84 },     /* the last finite one */
+        { 0x42b17218, 0x7f800000 },     /* the first infinite one */
+        { 0xc2af0000, 0x006cb2bc },     /* -87.5: subnormal */
+        { 0xc2cff1b4, 0x00000001 },     /* the last above 0 */
+        { 0xc2cff1b5, 0x00000000 } } }, /* the first 0 */
+    { "sin",
+      qp_sin,
+      { { 0x1e3ce508, 0x1e3ce508 },     /* 1e-20 */
+        { 0x3f000000, 0x3ef57744 },     /* 0.5: quadrant 0 */
+        { 0x3f800000, 0x3f576aa5 },     /* 1: quadrant 1, not rounded correctly */
+        { 0x40200000, 0x3f193579 },     /* 2.5: quadrant 2, not rounded correctly */
+        { 0x40800000, 0xbf41bdcf },     /* 4: quadrant 3 */
+        { 0x47ce477f, 0x3f4d4508 },     /* the last that is reduced in f32 */
+        { 0x47ce4780, 0x3f4e755f },     /* the first that is reduced in integers */
+        { 0x50400000, 0xbf7dd632 },     /* 1.5 * 2^33: a shift by whole words */
+        { 0x60ad78ec, 0x3f281569 },     /* 1e20 */
+        { 0x7f7fffff, 0xbf0599b3 } } }, /* the largest */
+    { "cos",
+      qp_cos,
+      { { 0x1e3ce508, 0x3f800000 },
+        { 0x3f000000, 0x3f60a940 },
+        { 0x3f800000, 0x3f0a5140 },
+        { 0x40200000, 0xbf4d17bf },
+        { 0x40800000, 0xbf275531 }, /* not rounded correctly */
+        { 0x47ce477f, 0x3f18f8c7 },
+        { 0x47ce4780, 0x3f175d0c }, /* not rounded correctly */
+        { 0x50400000, 0xbe04d774 },
+        { 0x60ad78ec, 0x3f411723 },
+        { 0x7f7fffff, 0x3f5a5f97 } } },
+};
+
+START_TEST(test_special_functions_give_the_captured_results)
+{
+    for (size_t f = 0; f < sizeof captured_results / sizeof *captured_results; f++)
+        for (size_t i = 0; captured_results[f].captured[i].x != 0; i++)
+            assert_bits(captured_results[f].name, captured_results[f].function, captured_results[f].captured[i].x,
+                        captured_results[f].captured[i].result);
+}
+END_TEST
+
+/* From the card itself: the sum of qp_special_mix over every 1,021st run of 2^16 arguments, from run 4 on, which has the
+ * edge between the two reductions of sinf and cosf among them. */
+START_TEST(test_special_functions_give_the_checksums_of_the_card)
+{
+    const struct {
+        special_function function;
+        uint64_t sum;
+    } card[] = { { qp_rsqrt, UINT64_C(0x73b0b210b72d2bbf) },
+                 { qp_ex2, UINT64_C(0x584fd66dea8e19bb) },
+                 { qp_exp, UINT64_C(0x83fa356b80115a51) },
+                 { qp_cos, UINT64_C(0x96836f3ddb4257a1) },
+                 { qp_sin, UINT64_C(0x31f33dd97a97526a) } };
+    uint64_t sum = 0;
+    for (uint32_t run = 4; run < 1u << 16; run += 1021)
+        for (uint32_t x = run << 16, i = 0; i < 1u << 16; x++, i++)
+            sum += qp_special_mix(x, qp_f32_bits(card[_i].function(qp_f32_from_bits(x))));
+    ck_assert_msg(sum == card[_i].sum, "function %d: want %016" PRIx64 ", got %016" PRIx64, _i, card[_i].sum, sum);
+}
+END_TEST
+
+START_TEST(test_special_functions_of_zeros_infinities_and_nans)
+{
+    enum { PLUS_0 = 0, ONE = 0x3f800000, PLUS_INFINITY = 0x7f800000, A_NAN = 0x7fffffff };
+    const uint32_t minus_0 = 0x80000000, minus_infinity = 0xff800000;
+    const struct {
+        const char *name;
+        special_function function;
+        uint32_t of_plus_0, of_minus_0, of_plus_infinity, of_minus_infinity;
+    } all[] = { { "rsqrt", qp_rsqrt, PLUS_INFINITY, minus_infinity, PLUS_0, A_NAN },
+                { "ex2", qp_ex2, ONE, ONE, PLUS_INFINITY, PLUS_0 },
+                { "exp", qp_exp, ONE, ONE, PLUS_INFINITY, PLUS_0 },
+                { "sin", qp_sin, PLUS_0, minus_0, A_NAN, A_NAN },
+                { "cos", qp_cos, ONE, ONE, A_NAN, A_NAN } };
+    const uint32_t nans[] = { 0x7f800001, 0x7fc00000, 0x7fffffff, 0xff800001, 0xffffffff };
+    for (size_t f = 0; f < sizeof all / sizeof *all; f++) {
+        assert_bits(all[f].name, all[f].function, PLUS_0, all[f].of_plus_0);
+        assert_bits(all[f].name, all[f].function, minus_0, all[f].of_minus_0);
+        assert_bits(all[f].name, all[f].function, PLUS_INFINITY, all[f].of_plus_infinity);
+        assert_bits(all[f].name, all[f].function, minus_infinity, all[f].of_minus_infinity);
+        for (size_t i = 0; i < sizeof nans / sizeof *nans; i++)
+            assert_bits(all[f].name, all[f].function, nans[i], A_NAN);
+    }
+    assert_bits("rsqrt", qp_rsqrt, 0x80000001, A_NAN); /* the negative subnormal next to -0 */
+    assert_bits("rsqrt", qp_rsqrt, 0xbf800000, A_NAN);
+}
+END_TEST
+
+START_TEST(test_powers_of_two_are_exact)
+{
+    for (int n = -126; n <= 127; n++) {
+        ck_assert_float_eq(qp_ex2((float)n), ldexpf(1.0f, n));
+        if (n % 2 == 0) ck_assert_float_eq(qp_rsqrt(ldexpf(1.0f, n)), ldexpf(1.0f, -n / 2));
+    }
+}
+END_TEST
+
+/* One binade stands for all: a power of two more changes the exponent of the result, and nothing else. */
+START_TEST(test_special_functions_scale_by_powers_of_two)
 {
     random_state = 9;
-    for (int i = 0; i < 200000; i++) {
-        const float x = ldexpf(random_uniform() + 0.5f, (int)(random_bits() % 60) - 30);
-        ck_assert_double_le(ulp_between(qp_rsqrt(x), 1.0 / sqrt((double)x)), 0.51);
-        const float e = (random_uniform() - 0.5f) * 170.0f;
-        ck_assert_double_le(ulp_between(qp_exp(e), exp((double)e)), 2.0);
+    for (int i = 0; i < 20000; i++) {
+        const float fraction = (float)(random_bits() % 0x7fffff + 1) * 0x1p-23f; /* in (0, 1), not 0 */
+        const int n = (int)(random_bits() % 60);
+        const float binade = 1.0f + fraction;
+        ck_assert_float_eq(qp_rsqrt(ldexpf(binade, 2 * n)), ldexpf(qp_rsqrt(binade), -n));
+        ck_assert_float_eq(qp_rsqrt(ldexpf(binade, -2 * n)), ldexpf(qp_rsqrt(binade), n));
+        const float sum = (float)n + fraction; /* rounded: the fraction is then what is left of it */
+        ck_assert_float_eq(qp_ex2(sum), ldexpf(qp_ex2(sum - floorf(sum)), (int)floorf(sum)));
+        /* P4: below 0, the entry before */
+        ck_assert_float_eq(qp_ex2(fraction - 1.0f), 0.5f * qp_ex2(fraction - 0x1p-23f));
     }
-    ck_assert_float_eq(qp_exp(0.0f), 1.0f);
-    ck_assert_float_eq(qp_exp(-INFINITY), 0.0f);
-    ck_assert_float_eq(qp_exp(-1000.0f), 0.0f);
-    ck_assert(isinf(qp_exp(1000.0f)));
-    ck_assert(isnan(qp_exp(NAN)));
+}
+END_TEST
+
+START_TEST(test_sin_is_odd_and_cos_is_even)
+{
+    random_state = 10;
+    for (int i = 0; i < 200000; i++) {
+        const float x = qp_f32_from_bits(random_bits() & 0x7fffffffu);
+        if (!(x < INFINITY)) continue;
+        assert_same(-qp_sin(x), qp_sin(-x), 0, i);
+        assert_same(qp_cos(x), qp_cos(-x), 1, i);
+    }
 }
 END_TEST
 
@@ -451,7 +596,12 @@ static Suite *numerics_suite(void)
     suite_add_tcase(suite, sums);
     TCase *special = tcase_create("special");
     tcase_set_timeout(special, 60);
-    tcase_add_test(special, test_special_functions_are_as_close_as_documented);
+    tcase_add_test(special, test_special_functions_give_the_captured_results);
+    tcase_add_loop_test(special, test_special_functions_give_the_checksums_of_the_card, 0, 5);
+    tcase_add_test(special, test_special_functions_of_zeros_infinities_and_nans);
+    tcase_add_test(special, test_powers_of_two_are_exact);
+    tcase_add_test(special, test_special_functions_scale_by_powers_of_two);
+    tcase_add_test(special, test_sin_is_odd_and_cos_is_even);
     suite_add_tcase(suite, special);
     return suite;
 }

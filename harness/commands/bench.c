@@ -20,7 +20,8 @@ static const qp_option options[] = {
     { "golden", "FILE", "compare with the model's golden, on its tokens ('embedded': the embedded model's)",
       QP_OPTION_TEXT, &golden_path },
     { "phase", "WHICH", "decode, prefill or both (default: both)", QP_OPTION_TEXT, &phase },
-    { "prefill", "N", "tokens of the prefill (default: 512, or the golden's longest)", QP_OPTION_INTEGER, &prefill },
+    { "prefill", "N", "tokens of the prefill (default: 512, on the CPU 32, or the golden's longest)", QP_OPTION_INTEGER,
+      &prefill },
     { "context", "N", "keys in the cache before the decode step (default: 128, or the golden's longest)",
       QP_OPTION_INTEGER, &context },
     { "samples", "N", "samples of each time, fewer where they are slow (default: 50)", QP_OPTION_INTEGER, &samples },
@@ -109,8 +110,11 @@ static qp_status run(int *exit_code)
     return status;
 }
 
-const qp_command qp_command_bench = { "bench", "time every kernel alone and inside the model, and the passes",
-                                      "Times a prefill and one decode step. Nodes of the same shape are one row. "
-                                      "Nothing is timed that was not verified on\n"
-                                      "the same buffers: against a golden, or else against the contract on the CPU.",
-                                      options, run };
+const qp_command qp_command_bench = {
+    "bench", "time every kernel alone and inside the model, and the passes",
+    "Times a prefill and one decode step. Nodes of the same shape are one row. "
+    "Nothing is timed that was not verified on\n"
+    "the same buffers: against a golden, or else against the contract on the CPU. With --backend cpu it\n"
+    "also compares the CPU with one reading of the weights, with OpenBLAS and with one thread.",
+    options, run
+};

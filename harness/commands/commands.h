@@ -28,7 +28,7 @@ typedef struct qp_command {
 } qp_command;
 
 extern const qp_command qp_command_verify, qp_command_generate, qp_command_coherence, qp_command_bench, qp_command_list,
-    qp_command_info;
+    qp_command_info, qp_command_probe;
 
 /* Options that several commands share. */
 typedef struct qp_run_options {

@@ -29,16 +29,7 @@ static void print_operation(const qp_operation *operation)
     printf("\n");
     for (const qp_implementation *i = qp_implementations; i->name; i++)
         if (!strcmp(i->operation, operation->name))
-            printf("  --impl:    %s=%s (%s, %s)\n", i->operation, i->name, qp_backend_name(i->backend),
-                   qp_gate_name(i->gate));
-    const qp_bound *bound = &operation->bound;
-    if (bound->max_ulp == QP_ANY_ULP)
-        printf("  bounded:   at most");
-    else if (bound->reason)
-        printf("  bounded:   at most %d ulp in", bound->max_ulp);
-    if (bound->reason)
-        printf(" %g of the elements, %g times PyTorch's error: %s\n", bound->max_mismatch_rate,
-               bound->max_oracle_factor, bound->reason);
+            printf("  --impl:    %s=%s (%s)\n", i->operation, i->name, qp_backend_name(i->backend));
     for (const qp_fault *fault = operation->faults; fault && fault->name; fault++)
         printf("  --fault:   %s: %s\n", fault->name, fault->what);
     printf("  cases:    ");

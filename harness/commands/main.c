@@ -7,6 +7,7 @@ static const qp_command *const commands[] = { &qp_command_verify,
                                               &qp_command_generate,
                                               &qp_command_coherence,
                                               &qp_command_bench,
+                                              &qp_command_probe,
                                               &qp_command_list,
                                               &qp_command_info,
                                               NULL };

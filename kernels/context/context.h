@@ -8,11 +8,9 @@
  *       probability is zero, are summed like the others.
  * Rounding points:
  *   R1  the sum is rounded to bf16.
- * Bound, for the CPU implementation's gate: 2 of 1,000 elements. It sums in the golden's order, or where the golden knows none
- * in the usual one. Two f32 sums of the same products in different orders differ in their last bits, so R1 changes for the
- * few elements near a tie, by 1 ulp, but by any number of ulp where the sum nearly cancels.
- * The CUDA implementations have to be exact. "cublas" makes PyTorch's own call (cublas.h) and so has its order, whatever it
- * is; "contract" needs a golden that knows the order.
+ * On CUDA, "cublas" makes PyTorch's own call (cublas.h) and so has its order, whatever it is. "contract", on the CPU, too,
+ * needs a golden that knows the order: without one it sums in the order that is usual for the shape (model/plan.c), and
+ * where PyTorch has another, a few elements differ.
  * Preconditions:
  *   P1  Hq is a multiple of Hkv.
  *   P2  the order is known: qp_sum_order_is_known. */

@@ -8,6 +8,7 @@ qp_status qp_linear_cpu(const qp_call *call)
         .m = a.m,
         .n = a.n,
         .k = a.k,
+        .batch = 1,
         .a = a.x,
         .a_rows = { .inner = 1, .outer_step = a.k },
         .b = a.weight,

@@ -63,9 +63,9 @@ enum { ROWS = 64, BLOCKS = 32 };
 typedef struct product {
     const qp_matrix_fma_args *args;
     const qp_vector_path *path;
-    block *blocks;
+    const block *blocks;
     int64_t block_count;
-    qp_block_a *a; /* [ROWS][block_count] */
+    const qp_block_a *a; /* [rows][block_count] */
 } product;
 
 static int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
@@ -111,29 +111,29 @@ static bool rearrange_b(const product *p, const block *b, int64_t n, uint32_t *p
     return largest < QP_VECTOR_COMMON_END;
 }
 
-/* The rows [first, first + rows) of one tile, whose first column is n. */
+/* The rows [first, first + rows) of one tile, whose first column is n. p->args are of one product, p->a is its own. */
 static void tile_of_blocks(const product *p, int64_t first, int64_t rows, int64_t n)
 {
     const qp_matrix_fma_args *args = p->args;
     const int lanes = p->path->lanes;
+    const int64_t part = args->part ? args->part : args->k;
     _Alignas(64) uint32_t pairs[BLOCKS * QP_PAIRS * QP_MAX_TILE];
     bool common[BLOCKS];
     float accumulator[ROWS][QP_MAX_TILE], total[ROWS][QP_MAX_TILE];
 
     for (int64_t b = 0; b < p->block_count;) {
-        const bool begins = p->blocks[b].begins_part,
-                   of_first_part = p->blocks[b].start < (args->part ? args->part : args->k);
+        const block *now = &p->blocks[b];
         int64_t count = 0;
         do {
-            common[count] = rearrange_b(p, &p->blocks[b + count], n, pairs + count * QP_PAIRS * lanes);
+            common[count] = rearrange_b(p, now + count, n, pairs + count * QP_PAIRS * lanes);
             count++;
-        } while (count < BLOCKS && b + count < p->block_count && !p->blocks[b + count].begins_part);
-        const bool ends = b + count == p->block_count || p->blocks[b + count].begins_part;
+        } while (count < BLOCKS && b + count < p->block_count && !now[count].begins_part);
+        const bool ends_part = b + count == p->block_count || now[count].begins_part;
         for (int64_t m = 0; m < rows; m++) {
-            if (begins) memset(accumulator[m], 0, sizeof accumulator[m]);
+            if (now->begins_part) memset(accumulator[m], 0, sizeof accumulator[m]);
             p->path->chain(accumulator[m], p->a + m * p->block_count + b, pairs, common, count);
-            for (int i = 0; ends && i < lanes; i++)
-                total[m][i] = of_first_part ? accumulator[m][i] : total[m][i] + accumulator[m][i];
+            for (int i = 0; ends_part && i < lanes; i++)
+                total[m][i] = now->start < part ? accumulator[m][i] : total[m][i] + accumulator[m][i];
         }
         b += count;
     }
@@ -143,35 +143,48 @@ static void tile_of_blocks(const product *p, int64_t first, int64_t rows, int64_
     }
 }
 
-static qp_status product_of_blocks(const qp_matrix_fma_args *args, const qp_vector_path *path)
+/* The product number `index` of the batch, by itself. */
+static qp_matrix_fma_args product_at(const qp_matrix_fma_args *args, int64_t index)
+{
+    qp_matrix_fma_args one = *args;
+    one.a += index * args->a_batch;
+    one.b += index * args->b_batch;
+    one.y += index * args->y_batch;
+    return one;
+}
+
+static qp_status products_of_blocks(const qp_matrix_fma_args *args, const qp_vector_path *path)
 {
     const int64_t parts = args->part ? args->k / args->part + 1 : 1, kept_rows = min64(ROWS, args->m);
-    product p = { .args = args, .path = path };
-    p.blocks = malloc((size_t)(args->k / (QP_BLOCK_K / 2) + 2 + parts) * sizeof *p.blocks);
-    p.block_count = p.blocks ? list_blocks(args, p.blocks) : 0;
-    p.a = p.blocks ? malloc((size_t)(kept_rows * p.block_count) * sizeof *p.a) : NULL;
-    if (!p.a) {
-        free(p.blocks);
+    block *blocks = malloc((size_t)(args->k / (QP_BLOCK_K / 2) + 2 + parts) * sizeof *blocks);
+    const int64_t block_count = blocks ? list_blocks(args, blocks) : 0, row_blocks = kept_rows * block_count;
+    qp_block_a *a = blocks ? malloc((size_t)(args->batch * row_blocks) * sizeof *a) : NULL;
+    if (!a) {
+        free(blocks);
         return qp_fail(QP_NO_MEMORY, "no memory to rearrange %lld rows of %lld elements for a matrix product",
-                       (long long)kept_rows, (long long)args->k);
+                       (long long)(args->batch * kept_rows), (long long)args->k);
     }
 
     const int64_t tiles = (args->n + path->lanes - 1) / path->lanes;
     for (int64_t first = 0; first < args->m; first += ROWS) {
         const int64_t rows = min64(ROWS, args->m - first);
-#pragma omp parallel if (QP_WORTH_THREADS(rows * args->n * args->k))
-        {
-#pragma omp for
-            for (int64_t m = 0; m < rows; m++)
-                for (int64_t b = 0; b < p.block_count; b++)
-                    qp_block_a_set(&p.a[m * p.block_count + b],
-                                   args->a + row_start(&args->a_rows, first + m) + p.blocks[b].start, p.blocks[b].size);
-#pragma omp for schedule(dynamic, 4)
-            for (int64_t tile = 0; tile < tiles; tile++) tile_of_blocks(&p, first, rows, tile * path->lanes);
+#pragma omp parallel for if (QP_WORTH_THREADS(args->batch * rows * args->k))
+        for (int64_t i = 0; i < args->batch * rows; i++) {
+            const qp_matrix_fma_args one = product_at(args, i / rows);
+            const qp_bf16 *row = one.a + row_start(&one.a_rows, first + i % rows);
+            for (int64_t b = 0; b < block_count; b++)
+                qp_block_a_set(&a[i / rows * row_blocks + i % rows * block_count + b], row + blocks[b].start,
+                               blocks[b].size);
+        }
+#pragma omp parallel for schedule(dynamic, 4) if (QP_WORTH_THREADS(args->batch * rows * args->n * args->k))
+        for (int64_t i = 0; i < args->batch * tiles; i++) {
+            const qp_matrix_fma_args one = product_at(args, i / tiles);
+            const product p = { &one, path, blocks, block_count, a + i / tiles * row_blocks };
+            tile_of_blocks(&p, first, rows, i % tiles * path->lanes);
         }
     }
-    free(p.a);
-    free(p.blocks);
+    free(a);
+    free(blocks);
     return QP_OK;
 }
 
@@ -203,17 +216,20 @@ static void tile_of_lanes(const qp_matrix_fma_args *args, const qp_vector_path *
     }
 }
 
-static void product_of_lanes(const qp_matrix_fma_args *args, const qp_vector_path *path)
+static void products_of_lanes(const qp_matrix_fma_args *args, const qp_vector_path *path)
 {
-    const int64_t tiles = (args->n + path->lanes - 1) / path->lanes;
-#pragma omp parallel for if (QP_WORTH_THREADS(args->m * args->n * args->k))
-    for (int64_t i = 0; i < args->m * tiles; i++) tile_of_lanes(args, path, i % args->m, i / args->m * path->lanes);
+    const int64_t tiles = (args->n + path->lanes - 1) / path->lanes, of_one = args->m * tiles;
+#pragma omp parallel for if (QP_WORTH_THREADS(args->batch * args->m * args->n * args->k))
+    for (int64_t i = 0; i < args->batch * of_one; i++) {
+        const qp_matrix_fma_args one = product_at(args, i / of_one);
+        tile_of_lanes(&one, path, i % of_one / tiles, i % tiles * path->lanes);
+    }
 }
 
 qp_status qp_matrix_fma(const qp_matrix_fma_args *args)
 {
     const qp_vector_path *path = path_in_use();
-    if (!args->order.lanes) return product_of_blocks(args, path);
-    product_of_lanes(args, path);
+    if (!args->order.lanes) return products_of_blocks(args, path);
+    products_of_lanes(args, path);
     return QP_OK;
 }

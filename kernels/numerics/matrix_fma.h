@@ -21,10 +21,12 @@ typedef struct qp_rows {
     int64_t inner, outer_step, inner_step;
 } qp_rows;
 
-/* y[m, n] = sum over k of a[m, k] * b[n, k], rounded to bf16. */
+/* y[m, n] = sum over k of a[m, k] * b[n, k], rounded to bf16; a batch of such products. */
 typedef struct qp_matrix_fma_args {
     int64_t m, n, k;
-    const qp_bf16 *a; /* a row's K elements lie side by side */
+    int64_t batch;                     /* at least 1 */
+    int64_t a_batch, b_batch, y_batch; /* elements from one product's operand to the next one's */
+    const qp_bf16 *a;                  /* a row's K elements lie side by side */
     qp_rows a_rows;
     const qp_bf16 *b;      /* b[n, k] is at n * b_row + k * b_step: read in place */
     int64_t b_row, b_step; /* one of them is 1 */

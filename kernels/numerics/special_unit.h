@@ -24,7 +24,7 @@
 extern "C" {
 #endif
 
-/* The f32 bits of rsqrt.approx((1 + fraction * 2^-23) * (odd ? 2 : 1)), in (0.5, 1]. fraction < 2^23; odd is 0 or 1. */
+/* The f32 bits of rsqrt.approx((1 + fraction * 2^-23) * (odd ? 2 : 1)), in [0.5, 1]. fraction < 2^23; odd is 0 or 1. */
 uint32_t qp_unit_rsqrt(int odd, uint32_t fraction);
 
 /* The f32 bits of ex2.approx(fraction * 2^-23), in [1, 2). fraction < 2^23. */

@@ -2,8 +2,8 @@
 
 #define VECTOR 8
 #define VECTORS 2
-#include "vector_chain.h"
-#include "vector_x86.h"
+#include "vector_chain.inc"
+#include "vector_x86.inc"
 
 static inline words larger_halves(words a, words b) { return (words)_mm256_max_epu16((__m256i)a, (__m256i)b); }
 static inline integers larger(integers a, integers b) { return (integers)_mm256_max_epi32((__m256i)a, (__m256i)b); }

@@ -2,8 +2,8 @@
 
 #define VECTOR 16
 #define VECTORS 2
-#include "vector_chain.h"
-#include "vector_x86.h"
+#include "vector_chain.inc"
+#include "vector_x86.inc"
 
 static inline words larger_halves(words a, words b) { return (words)_mm512_max_epu16((__m512i)a, (__m512i)b); }
 static inline integers larger(integers a, integers b) { return (integers)_mm512_max_epi32((__m512i)a, (__m512i)b); }

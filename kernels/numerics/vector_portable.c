@@ -3,7 +3,7 @@
 /* Vectors of 16 bytes, which SSE2 and NEON have. */
 #define VECTOR 4
 #define VECTORS 2
-#include "vector_chain.h"
+#include "vector_chain.inc"
 
 typedef uint16_t halves __attribute__((vector_size(4 * VECTOR)));
 

@@ -7,13 +7,9 @@
  * Rounding points, each one IEEE f32 operation unless said otherwise:
  *   R1  x is widened to f32 (exact) and squared; the square is rounded to f32 before it is added.
  *   R2  eps is added to the mean.
- *   R3  rsqrt of that, as the card's rsqrt.approx.f32 gives it.
+ *   R3  rsqrt of that, as the card's rsqrt.approx.f32 gives it (numerics/special.h).
  *   R4  x is multiplied by it in f32, and the product is rounded to bf16 BEFORE the weight is applied.
  *   R5  weight times that: an exact product of two bf16, rounded once to bf16.
- * The CPU implementation is not yet exact in R3 (numerics/special.h: at most 2 ulp of f32). So the f32 product of R4
- * moves by at most 2.5 ulp of f32, and its bf16 rounding changes only where it lies that close to a tie, for 5 of
- * 65,536 positions at random, by 1 ulp. R5 turns 1 ulp of the normalised value into at most 2 ulp of y (significands
- * in [1, 2) multiply into [1, 4)). Its bound: 2 ulp, and 2 of 10,000 elements.
  * Preconditions:
  *   P1  the order of the mean is known for (rows, dim): qp_mean_is_known. */
 #ifndef QP_RMS_NORM_H

@@ -89,7 +89,6 @@ const qp_operation qp_rms_norm_operation = {
     .in = { { "x", QP_BF16, QP_ACTIVATION, 2, { QP_RMS_NORM_ROWS, QP_RMS_NORM_DIM } },
             { "weight", QP_BF16, QP_WEIGHT, 1, { QP_RMS_NORM_DIM } } },
     .out = { { "y", QP_BF16, QP_ACTIVATION, 2, { QP_RMS_NORM_ROWS, QP_RMS_NORM_DIM } } },
-    .bound = { 2, 2e-4, 2.0, "rsqrt is correctly rounded, the card's is up to 2 ulp of f32 off" },
     .precondition = precondition,
     .oracle = qp_rms_norm_oracle,
     .flops = flops,

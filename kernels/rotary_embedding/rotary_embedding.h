@@ -5,15 +5,12 @@
  *   R1  the exponent 2i / D (exact for D a power of two), theta to that power, and 1 divided by it: inv_freq. PyTorch
  *       computes it on the CPU.
  *   R2  the angle: inv_freq times the position as f32 (one product, so one rounding).
- *   R3  cosf and sinf of the angle.
+ *   R3  cosf and sinf of the angle (numerics/special.h).
  *   R4  both are rounded to bf16.
  *   R5  the second half of the channels repeats the first.
  * R1's power: PyTorch's vectorised pow (Sleef, 1 ulp) is not always correctly rounded. For D = 128 and a theta of 1e4,
  * 1e6, 5e6 or 1e7 the two elements where it is not stand in a table (rotary_embedding_cpu.c); with another theta
  * inv_freq may differ by 1 ulp in a few elements.
- * The CPU implementation is not yet exact in R3 (numerics/special.h: at most 2 ulp of f32), which changes the bf16
- * rounding of R4, by 1 ulp, for about 1 of 10,000 values at random. Its bound: 1 ulp, and 5 of 10,000 elements (at
- * least one).
  * Preconditions:
  *   P1  D is even; positions are at least 0 and below 2^24, where f32 still counts in ones.
  *   P2  D is at most 1024 in the CUDA implementation, which gets inv_freq as an argument (QP_UNSUPPORTED above). */

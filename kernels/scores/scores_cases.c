@@ -132,7 +132,6 @@ const qp_operation qp_scores_operation = {
     .in = { { "q", QP_BF16, QP_ACTIVATION, 3, { QP_SCORES_T, QP_SCORES_HQ, QP_SCORES_D } },
             { "keys", QP_BF16, QP_ACTIVATION, 3, { QP_SCORES_S, QP_SCORES_HKV, QP_SCORES_D } } },
     .out = { { "y", QP_BF16, QP_ACTIVATION, 3, { QP_SCORES_HQ, QP_SCORES_T, QP_SCORES_S } } },
-    .bound = { QP_ANY_ULP, 2e-3, 2.0, "cuBLAS has kernels, above all for one query, whose order is not established" },
     .precondition = precondition,
     .oracle = qp_scores_oracle,
     .flops = flops,

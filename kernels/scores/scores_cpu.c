@@ -21,22 +21,24 @@ qp_status qp_scores_cpu(const qp_call *call)
 {
     const qp_scores_args a = qp_scores_bind(call);
     const int64_t group = a.query_heads / a.key_heads;
-    for (int64_t h = 0; h < a.key_heads; h++) { /* all queries of all heads that share these keys */
-        const qp_matrix_fma_args product = {
-            .m = a.tokens * group,
-            .n = a.keys_count,
-            .k = a.d,
-            .a = a.q + h * group * a.d,
-            .a_rows = { .inner = group, .outer_step = a.query_heads * a.d, .inner_step = a.d },
-            .b = a.keys + h * a.d,
-            .b_row = a.key_heads * a.d,
-            .b_step = 1,
-            .y = a.y + h * group * a.tokens * a.keys_count,
-            .y_rows = { .inner = group, .outer_step = a.keys_count, .inner_step = a.tokens * a.keys_count },
-            .order = a.order,
-        };
-        QP_TRY(qp_matrix_fma(&product)); /* O1, R1 */
-    }
+    const qp_matrix_fma_args product = {
+        .m = a.tokens * group, /* all queries of all heads that share keys */
+        .n = a.keys_count,
+        .k = a.d,
+        .batch = a.key_heads,
+        .a = a.q,
+        .a_batch = group * a.d,
+        .a_rows = { .inner = group, .outer_step = a.query_heads * a.d, .inner_step = a.d },
+        .b = a.keys,
+        .b_batch = a.d,
+        .b_row = a.key_heads * a.d,
+        .b_step = 1,
+        .y = a.y,
+        .y_batch = group * a.tokens * a.keys_count,
+        .y_rows = { .inner = group, .outer_step = a.keys_count, .inner_step = a.tokens * a.keys_count },
+        .order = a.order,
+    };
+    QP_TRY(qp_matrix_fma(&product)); /* O1, R1 */
     scale_and_mask(&a);
     return QP_OK;
 }

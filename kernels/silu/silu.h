@@ -5,9 +5,7 @@
  *   R1  x is widened to f32 and negated; expf of that (numerics/special.h).
  *   R2  1 is added.
  *   R3  x is divided by the sum.
- *   R4  the quotient is rounded to bf16.
- * The CPU implementation is not yet exact in R1's expf (at most 2 ulp of f32, so at most 3.5 for the quotient), which
- * changes the rounding of R4 for 7 of 65,536 values at random, by 1 ulp. Its bound: 1 ulp, and 5 of 10,000 elements. */
+ *   R4  the quotient is rounded to bf16. */
 #ifndef QP_SILU_H
 #define QP_SILU_H
 
