@@ -107,7 +107,7 @@ twin() {
         done
     done <<<"${TWINS:-hidden-320 avx512,avx2,portable --hidden 320 --heads 5 --kv-heads 1 --intermediate 448 --layers 2
 untied-512 avx512,avx2 --hidden 512 --heads 8 --kv-heads 2 --intermediate 1536 --layers 2 --untied
-0.6b-4 avx512,avx2 --shape qwen3-0.6b --layers 4}"
+0.6b-4 avx512 --shape qwen3-0.6b --layers 4}"
 }
 
 # What the card's arithmetic is, and its numeric profile.

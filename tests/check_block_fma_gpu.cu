@@ -92,7 +92,8 @@ template <const qp_vector_path *path> void by_path(const qp_bf16 *a, const qp_bf
     alignas(64) uint32_t pairs[QP_PAIRS * QP_MAX_TILE];
     qp_bf16 columns[QP_MAX_TILE * kK];
     for (int i = 0; i < path->lanes * kK; i++) columns[i] = b[i % (kN * kK)];
-    const bool common = path->pack_columns(columns, kK, pairs);
+    bool common;
+    path->pack_columns(columns, kK, 1, pairs, &common);
     for (int row = 0; row < kM; row++) {
         qp_block_a block;
         float accumulators[QP_MAX_TILE];

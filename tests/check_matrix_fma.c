@@ -37,11 +37,9 @@ static void check_chain(const qp_vector_path *path, int kind, bool columns, cons
     float got[QP_MAX_TILE];
     const int64_t lane_step = columns ? STEP : 1, k_step = columns ? 1 : STEP;
     for (int i = 0; i < COUNT; i++) {
-        const qp_bf16 *at = b + i * QP_BLOCK_K * k_step;
-        uint32_t *words = pairs + i * QP_PAIRS * path->lanes;
         qp_block_a_set(&a[i], row + i * QP_BLOCK_K, QP_BLOCK_K);
-        common[i] = columns ? path->pack_columns(at, STEP, words) : path->pack_rows(at, STEP, words);
     }
+    (columns ? path->pack_columns : path->pack_rows)(b, STEP, COUNT, pairs, common);
     memcpy(got, start, sizeof got);
     path->chain(got, a, pairs, common, COUNT);
     for (int lane = 0; lane < path->lanes; lane++) {

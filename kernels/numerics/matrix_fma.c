@@ -21,8 +21,8 @@ static const qp_vector_path *chosen;
 
 static const qp_vector_path *path_in_use(void)
 {
-    const char *wish = getenv("QP_VECTORS");
-    if (!chosen && wish) (void)qp_block_fma_use(wish);
+    const char *wish = chosen ? NULL : getenv("QP_VECTORS");
+    if (wish) (void)qp_block_fma_use(wish);
     for (int i = 0; !chosen; i++) /* the last one runs everywhere */
         if (all_paths[i]->runs_here()) chosen = all_paths[i];
     return chosen;
@@ -90,25 +90,33 @@ static int64_t list_blocks(const qp_matrix_fma_args *args, block *blocks)
     return count;
 }
 
-/* A block of the tile whose first column is n. Columns past the end repeat the last one: no other values, no surprises. */
-static bool rearrange_b(const product *p, const block *b, int64_t n, uint32_t *pairs)
+/* `count` blocks of the tile whose first column is n. Columns past the end repeat the last one: no other values, no
+ * surprises. */
+static void rearrange_b(const qp_matrix_fma_args *args, const qp_vector_path *path, const block *blocks, int64_t count,
+                        int64_t n, uint32_t *pairs, bool *common)
 {
-    const qp_matrix_fma_args *args = p->args;
-    const int lanes = p->path->lanes;
-    const qp_bf16 *at = args->b + n * args->b_row + b->start * args->b_step;
-    if (b->size == QP_BLOCK_K && n + lanes <= args->n) {
-        if (args->b_step == 1) return p->path->pack_columns(at, args->b_row, pairs);
-        return p->path->pack_rows(at, args->b_step, pairs);
-    }
-    uint32_t largest = 0;
-    memset(pairs, 0, sizeof *pairs * QP_PAIRS * (size_t)lanes);
-    for (int k = 0; k < b->size; k++)
-        for (int i = 0; i < lanes; i++) {
-            const uint32_t bits = at[min64(i, args->n - 1 - n) * args->b_row + k * args->b_step].bits;
-            pairs[k / 2 * lanes + i] |= bits << (k % 2 ? 16 : 0);
-            largest = (bits & 0x7fffu) > largest ? bits & 0x7fffu : largest;
+    const int lanes = path->lanes;
+    const bool whole_tile = n + lanes <= args->n;
+    for (int64_t done = 0, whole = 0; done < count; done += whole ? whole : 1) {
+        const block *now = blocks + done;
+        const qp_bf16 *at = args->b + n * args->b_row + now->start * args->b_step;
+        uint32_t *words = pairs + done * QP_PAIRS * lanes, largest = 0;
+        for (whole = 0; whole_tile && done + whole < count && now[whole].size == QP_BLOCK_K; whole++) continue;
+        if (whole && args->b_step == 1) {
+            path->pack_columns(at, args->b_row, whole, words, common + done);
+        } else if (whole) {
+            path->pack_rows(at, args->b_step, whole, words, common + done);
+        } else {
+            memset(words, 0, sizeof *words * QP_PAIRS * (size_t)lanes);
+            for (int k = 0; k < now->size; k++)
+                for (int i = 0; i < lanes; i++) {
+                    const uint32_t bits = at[min64(i, args->n - 1 - n) * args->b_row + k * args->b_step].bits;
+                    words[k / 2 * lanes + i] |= bits << (k % 2 ? 16 : 0);
+                    largest = (bits & 0x7fffu) > largest ? bits & 0x7fffu : largest;
+                }
+            common[done] = largest < QP_VECTOR_COMMON_END;
         }
-    return largest < QP_VECTOR_COMMON_END;
+    }
 }
 
 /* The rows [first, first + rows) of one tile, whose first column is n. p->args are of one product, p->a is its own. */
@@ -123,11 +131,9 @@ static void tile_of_blocks(const product *p, int64_t first, int64_t rows, int64_
 
     for (int64_t b = 0; b < p->block_count;) {
         const block *now = &p->blocks[b];
-        int64_t count = 0;
-        do {
-            common[count] = rearrange_b(p, now + count, n, pairs + count * QP_PAIRS * lanes);
-            count++;
-        } while (count < BLOCKS && b + count < p->block_count && !now[count].begins_part);
+        int64_t count = 1;
+        while (count < BLOCKS && b + count < p->block_count && !now[count].begins_part) count++;
+        rearrange_b(args, p->path, now, count, n, pairs, common);
         const bool ends_part = b + count == p->block_count || now[count].begins_part;
         for (int64_t m = 0; m < rows; m++) {
             if (now->begins_part) memset(accumulator[m], 0, sizeof accumulator[m]);
@@ -190,39 +196,51 @@ static qp_status products_of_blocks(const qp_matrix_fma_args *args, const qp_vec
 
 /* ---- Lanes. ---- */
 
-/* One row of one tile, whose first column is n. */
-static void tile_of_lanes(const qp_matrix_fma_args *args, const qp_vector_path *path, int64_t m, int64_t n)
+enum { LANE_ROWS = 8 }; /* that share the columns of B once they are widened */
+
+/* The rows [first, first + rows) of one tile, whose first column is n; args are of one product. */
+static void tile_of_lanes(const qp_matrix_fma_args *args, const qp_vector_path *path, int64_t first, int64_t rows,
+                          int64_t n)
 {
-    enum { PIECE = 128 };
     const int lanes = path->lanes;
-    const int64_t columns = min64(lanes, args->n - n);
-    const qp_bf16 *row = args->a + row_start(&args->a_rows, m);
-    float sums[QP_MAX_LANES * QP_MAX_TILE] = { 0 }, a[PIECE], b[PIECE * QP_MAX_TILE] = { 0 };
-    for (int64_t k = 0; k < args->k; k += PIECE) {
-        const int64_t end = min64(k + PIECE, args->k);
-        const qp_bf16 *at = args->b + n * args->b_row + k * args->b_step;
-        for (int64_t j = 0; j < end - k; j++) {
-            a[j] = qp_bf16_to_f32(row[k + j]);
-            for (int64_t i = 0; i < columns; i++)
-                b[j * lanes + i] = qp_bf16_to_f32(at[i * args->b_row + j * args->b_step]);
+    const size_t row_sums = (size_t)args->order.lanes * (size_t)lanes;
+    _Alignas(64) uint32_t pairs[QP_PAIRS * QP_MAX_TILE];
+    float sums[LANE_ROWS][QP_MAX_LANES * QP_MAX_TILE], a[QP_BLOCK_K], b[QP_BLOCK_K * QP_MAX_TILE];
+    for (int64_t m = 0; m < rows; m++) memset(sums[m], 0, row_sums * sizeof *sums[m]);
+    for (int64_t k = 0; k < args->k; k += QP_BLOCK_K) {
+        const int64_t end = min64(k + QP_BLOCK_K, args->k);
+        const block piece = { k, (int)(end - k), false };
+        bool common;
+        rearrange_b(args, path, &piece, 1, n, pairs, &common);
+        for (int j = 0; j < QP_PAIRS; j++)
+            for (int i = 0; i < lanes; i++) {
+                b[2 * j * lanes + i] = qp_f32_from_bits(pairs[j * lanes + i] << 16);
+                b[(2 * j + 1) * lanes + i] = qp_f32_from_bits(pairs[j * lanes + i] & 0xffff0000u);
+            }
+        for (int64_t m = 0; m < rows; m++) {
+            const qp_bf16 *row = args->a + row_start(&args->a_rows, first + m) + k;
+            for (int64_t j = 0; j < end - k; j++) a[j] = qp_bf16_to_f32(row[j]);
+            path->lane_sums(sums[m], a, b, k, end, args->order); /* L1, L2 */
         }
-        path->lane_sums(sums, a, b, k, end, args->order); /* L1, L2 */
     }
-    qp_bf16 *y = args->y + row_start(&args->y_rows, m) + n;
-    for (int64_t i = 0; i < columns; i++) {
-        float sum[QP_MAX_LANES];
-        for (int l = 0; l < args->order.lanes; l++) sum[l] = sums[l * lanes + i];
-        y[i] = qp_bf16_from_f32(qp_fold_lanes(sum, args->order)); /* L3 */
+    for (int64_t m = 0; m < rows; m++) {
+        qp_bf16 *y = args->y + row_start(&args->y_rows, first + m) + n;
+        qp_fold_lanes(sums[m], lanes, args->order); /* L3 */
+        for (int64_t i = 0; i < min64(lanes, args->n - n); i++) y[i] = qp_bf16_from_f32(sums[m][i]);
     }
 }
 
 static void products_of_lanes(const qp_matrix_fma_args *args, const qp_vector_path *path)
 {
-    const int64_t tiles = (args->n + path->lanes - 1) / path->lanes, of_one = args->m * tiles;
-#pragma omp parallel for if (QP_WORTH_THREADS(args->batch * args->m * args->n * args->k))
-    for (int64_t i = 0; i < args->batch * of_one; i++) {
-        const qp_matrix_fma_args one = product_at(args, i / of_one);
-        tile_of_lanes(&one, path, i % of_one / tiles, i % tiles * path->lanes);
+    const int64_t tiles = (args->n + path->lanes - 1) / path->lanes;
+    for (int64_t first = 0; first < args->m; first += LANE_ROWS) {
+        const int64_t rows = min64(LANE_ROWS, args->m - first);
+        const int64_t work = 4 * args->batch * rows * args->n * args->k; /* as slow as so many in blocks */
+#pragma omp parallel for schedule(dynamic, 4) if (QP_WORTH_THREADS(work))
+        for (int64_t i = 0; i < args->batch * tiles; i++) {
+            const qp_matrix_fma_args one = product_at(args, i / tiles);
+            tile_of_lanes(&one, path, first, rows, i % tiles * path->lanes);
+        }
     }
 }
 

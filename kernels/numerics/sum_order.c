@@ -5,15 +5,18 @@
 #include "block_fma.h"
 #include "strict_fp.h"
 
-float qp_fold_lanes(float *sum, qp_sum_order order)
+static void add_row(float *to, const float *from, int64_t width)
 {
-    if (order.fold == QP_FOLD_IN_TURN) {
-        for (int l = 1; l < order.lanes; l++) sum[0] += sum[l];
-        return sum[0];
-    }
-    for (int offset = order.lanes / 2; offset > 0; offset /= 2)
-        for (int l = 0; l < offset; l++) sum[l] += sum[l + offset];
-    return sum[0];
+    for (int64_t i = 0; i < width; i++) to[i] += from[i];
+}
+
+void qp_fold_lanes(float *sums, int64_t width, qp_sum_order order)
+{
+    if (order.fold == QP_FOLD_IN_TURN)
+        for (int l = 1; l < order.lanes; l++) add_row(sums, sums + l * width, width);
+    else
+        for (int offset = order.lanes / 2; offset > 0; offset /= 2)
+            add_row(sums, sums + offset * width, offset * width);
 }
 
 static float lane_fma(const qp_bf16 *a, const qp_bf16 *b, int64_t b_stride, int64_t k, qp_sum_order order)
@@ -23,7 +26,8 @@ static float lane_fma(const qp_bf16 *a, const qp_bf16 *b, int64_t b_stride, int6
         float *lane = &sum[(i / order.run) % order.lanes];                          /* L1 */
         *lane = fmaf(qp_bf16_to_f32(a[i]), qp_bf16_to_f32(b[i * b_stride]), *lane); /* L2 */
     }
-    return qp_fold_lanes(sum, order); /* L3 */
+    qp_fold_lanes(sum, 1, order); /* L3 */
+    return sum[0];
 }
 
 /* T2. */

@@ -44,8 +44,8 @@ typedef struct qp_sum_order {
 /* Sum of a[k] * b[k * b_stride] in an order that is known, written straight from its definition: slow. */
 float qp_ordered_fma(const qp_bf16 *a, const qp_bf16 *b, int64_t b_stride, int64_t k, qp_sum_order order);
 
-/* L3, of order.lanes sums, which it overwrites. */
-float qp_fold_lanes(float *sums, qp_sum_order order);
+/* L3 of `width` dot products: sums is [order.lanes][width], and its first row gets the results. */
+void qp_fold_lanes(float *sums, int64_t width, qp_sum_order order);
 
 /* Whether qp_ordered_fma knows the order. */
 bool qp_sum_order_is_known(qp_sum_order order);

@@ -18,6 +18,11 @@ static inline floats cut_to_floats(integers x)
     return (floats)((integers)nearest + larger);
 }
 
+static inline floats fused(float x, floats y, floats z)
+{
+    return (floats)_mm256_fmadd_ps(_mm256_set1_ps(x), (__m256)y, (__m256)z);
+}
+
 static inline uint32_t signs(integers x) { return (uint32_t)_mm256_movemask_ps((__m256)x); }
 
 static bool runs_here(void) { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }

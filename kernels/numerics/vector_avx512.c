@@ -12,6 +12,11 @@ static inline floats cut_to_floats(integers x)
 {
     return (floats)_mm512_cvt_roundepi32_ps((__m512i)x, _MM_FROUND_TO_ZERO | _MM_FROUND_NO_EXC);
 }
+static inline floats fused(float x, floats y, floats z)
+{
+    return (floats)_mm512_fmadd_ps(_mm512_set1_ps(x), (__m512)y, (__m512)z);
+}
+
 static inline uint32_t signs(integers x) { return _mm512_movepi32_mask((__m512i)x); }
 
 static bool runs_here(void)

@@ -65,10 +65,10 @@ typedef struct qp_vector_path {
     const char *name;
     int lanes; /* at most QP_MAX_TILE */
     bool (*runs_here)(void);
-    /* A whole block of a whole tile, aligned to 64 bytes; returns `common`. Either the columns' elements lie side by
-     * side and the columns `step` apart, or the other way round. */
-    bool (*pack_columns)(const qp_bf16 *b, int64_t step, uint32_t *pairs);
-    bool (*pack_rows)(const qp_bf16 *b, int64_t step, uint32_t *pairs);
+    /* `count` whole blocks of a whole tile, one behind the other in K; pairs is aligned to 64 bytes. Either the columns'
+     * elements lie side by side and the columns `step` apart, or the other way round. */
+    void (*pack_columns)(const qp_bf16 *b, int64_t step, int64_t count, uint32_t *pairs, bool *common);
+    void (*pack_rows)(const qp_bf16 *b, int64_t step, int64_t count, uint32_t *pairs, bool *common);
     /* accumulator[lanes] goes on over `count` blocks. */
     void (*chain)(float *accumulator, const qp_block_a *a, const uint32_t *pairs, const bool *common, int64_t count);
     /* L1 and L2 of sum_order.h, for the elements [first, end) of K: sums is [order.lanes][lanes], a and b start with the

@@ -1,3 +1,5 @@
+#include <math.h>
+
 #include "strict_fp.h"
 
 /* Vectors of 16 bytes, which SSE2 and NEON have. */
@@ -37,6 +39,12 @@ static inline floats cut_to_floats(integers x)
     return (floats)((words)kept | (negative & 0x80000000u));
 }
 
+static inline floats fused(float x, floats y, floats z)
+{
+    for (int i = 0; i < VECTOR; i++) z[i] = fmaf(x, y[i], z[i]);
+    return z;
+}
+
 static inline uint32_t signs(integers x)
 {
     uint32_t bits = 0;
@@ -59,7 +67,15 @@ static bool pack(const qp_bf16 *b, int64_t lane_step, int64_t k_step, uint32_t *
     return largest < QP_VECTOR_COMMON_END;
 }
 
-static bool pack_columns(const qp_bf16 *b, int64_t step, uint32_t *pairs) { return pack(b, step, 1, pairs); }
-static bool pack_rows(const qp_bf16 *b, int64_t step, uint32_t *pairs) { return pack(b, 1, step, pairs); }
+static void pack_columns(const qp_bf16 *b, int64_t step, int64_t count, uint32_t *pairs, bool *common)
+{
+    for (int64_t j = 0; j < count; j++) common[j] = pack(b + j * QP_BLOCK_K, step, 1, pairs + j * QP_PAIRS * LANES);
+}
+
+static void pack_rows(const qp_bf16 *b, int64_t step, int64_t count, uint32_t *pairs, bool *common)
+{
+    for (int64_t j = 0; j < count; j++)
+        common[j] = pack(b + j * QP_BLOCK_K * step, 1, step, pairs + j * QP_PAIRS * LANES);
+}
 
 const qp_vector_path qp_vector_portable = { "portable", LANES, runs_here, pack_columns, pack_rows, chain, lane_sums };
