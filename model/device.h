@@ -17,14 +17,16 @@ extern "C" {
 typedef struct qp_device qp_device;
 
 /* QP_DEVICE, and a sentence that says why, if this build has no such backend or this machine no such device. The CUDA
- * device is the first that CUDA_VISIBLE_DEVICES leaves. On failure *device is NULL. */
+ * device is the first that CUDA_VISIBLE_DEVICES leaves. The environment variable QP_VECTORS chooses among the kinds of
+ * vectors that the CPU's products can use (qp_block_fma_paths), all of which give the same bits; QP_USAGE if this machine
+ * has no such kind. On failure *device is NULL. */
 QP_MUST_USE qp_status qp_device_open(qp_backend backend, qp_device **device);
 void qp_device_close(qp_device *device); /* NULL is fine; frees what was allocated, too */
 
 qp_backend qp_device_backend(const qp_device *device);
 
 typedef struct qp_device_facts {
-    char name[96];                                       /* "NVIDIA H200", "CPU" */
+    char name[96];                                       /* "NVIDIA H200", "CPU, avx2" */
     int compute_capability;                              /* 90 for 9.0; 0 on the CPU, as all that follow */
     int multiprocessors;                                 /* of the card */
     uint64_t l2_bytes, memory_bytes;                     /* of the card */

@@ -1,6 +1,8 @@
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "../kernels/numerics/matrix_fma.h"
 #include "clock.h"
 #include "device_backend.h"
 #include "machine_memory.h"
@@ -19,7 +21,9 @@ static void close_device(qp_device *device)
 static qp_device_facts describe(const qp_device *device)
 {
     (void)device;
-    return (qp_device_facts){ .name = "CPU" };
+    qp_device_facts facts = { 0 };
+    (void)snprintf(facts.name, sizeof facts.name, "CPU, %s", qp_block_fma_path());
+    return facts;
 }
 
 static qp_status allocate(qp_device *device, uint64_t bytes, const char *what, void **memory)
@@ -100,6 +104,18 @@ static qp_status no_profiler(qp_device *device, bool on)
     return QP_OK;
 }
 
+static qp_status choose_vectors(void)
+{
+    const char *wish = getenv("QP_VECTORS");
+    char names[64] = "";
+    if (!wish || qp_block_fma_use(wish)) return QP_OK;
+    for (const char *const *name = qp_block_fma_paths(); *name; name++) {
+        const size_t used = strlen(names);
+        (void)snprintf(names + used, sizeof names - used, "%s%s", used ? ", " : "", *name);
+    }
+    return qp_fail(QP_USAGE, "QP_VECTORS is '%s'; this machine has %s", wish, names);
+}
+
 qp_status qp_device_open_cpu(qp_device **device)
 {
     static const qp_device_methods methods = { .close = close_device,
@@ -118,6 +134,7 @@ qp_status qp_device_open_cpu(qp_device **device)
                                                .copy = copy,
                                                .clock = no_clock,
                                                .profile = no_profiler };
+    QP_TRY(choose_vectors());
     cpu_device *made = calloc(1, sizeof *made);
     if (!made) return qp_fail(QP_NO_MEMORY, "no memory for a device");
     made->base = (qp_device){ &methods, QP_CPU, 0 };

@@ -24,8 +24,8 @@ typedef struct qp_selection {
 QP_MUST_USE qp_status qp_selection_choose(qp_selection *selection, const char *choice);
 /* Plants the fault of this name, which then runs in place of the implementation wherever its glob matches. QP_USAGE. */
 QP_MUST_USE qp_status qp_selection_plant(qp_selection *selection, const char *fault);
-/* What runs the node: the implementation, or the planted fault in its place, which runs on the CPU and is held to the same
- * gate. QP_UNSUPPORTED if the backend has none. */
+/* What runs the node: the implementation, or the planted fault in its place, which runs on the CPU.
+ * QP_UNSUPPORTED if the backend has none. */
 QP_MUST_USE qp_status qp_selection_find(const qp_selection *selection, const qp_plan_node *node,
                                         qp_implementation *implementation);
 

@@ -14,7 +14,7 @@ typedef struct qp_environment {
     char time[32];               /* "2025-01-31T12:00:00Z", when this was read */
 } qp_environment;
 
-/* A device in words: "NVIDIA H200, CUDA 13.0, driver's 13.0, cuBLAS 13.1.0"; "CPU". */
+/* A device in words: "NVIDIA H200, CUDA 13.0, driver's 13.0, cuBLAS 13.1.0"; "CPU, avx2". */
 typedef struct qp_device_text {
     char text[192];
 } qp_device_text;

@@ -166,6 +166,9 @@ publish() {
     local to=reports/published file
     for file in "$OUT"/{verify,bench}-*.json; do gzip -9nc "$file" >"$to/$(basename "$file" .json)-h200.json.gz"; done
     grep -v -i warn "$OUT/attention-order.txt" >"$to/attention-order-h200.txt"
+    cp "$OUT/test-block_fma_gpu.txt" "$to/block-fma-h200.txt"
+    cp "$OUT/test-special_gpu.txt" "$to/special-h200.txt"
+    cp "$OUT/probe.txt" "$to/probe-h200.txt"
     sed -E 's#\(/[^)]*/([^/)]*)\)#(\1)#' "$OUT"/profile-ncu*.txt >"$to/profile-ncu-h200.txt"
     {
         echo "# The CUDA backend against PyTorch, $(date -u -r "$OUT/verify-8b-cublas.json" +%F)"
@@ -177,6 +180,14 @@ publish() {
         echo "The tests that need a card:"
         quote "$OUT"/test-*.txt -- '^\$|Checks:|^[0-9]+ differ'
     } >"$to/verify-cuda-h200.md"
+    {
+        echo "# The CPU backend against PyTorch on an H200, $(date -u -r "$OUT/twin-0.6b-4-avx512.json" +%F)"
+        quote "$OUT"/twin-*.txt -- '^\$|^golden|^ours  |^(PASS|FAIL)  [0-9]'
+        echo "Every boundary of the golden with the most elements:"
+        quote "$OUT/twin-0.6b-4-avx512.txt" -- '^\$|^ +-|^boundary|^model\.|^lm_head|^next_token'
+        echo "What the capture found of cuBLAS's orders there:"
+        quote "$OUT"/capture-{hidden-320,untied-512,0.6b-4}.txt -- '^\$|^attention|^linear'
+    } >"$to/verify-cpu-h200.md"
     {
         echo "# The reference plan beside PyTorch, $(date -u -r "$OUT/bench-0.6b.json" +%F)"
         for file in "$OUT"/bench-*.txt; do quote "$file" -- -v 'Loading weights|[Ww]arn|^(decode|prefill) .* ms$|^tokens, eager:'; done

@@ -806,7 +806,7 @@ START_TEST(test_json_has_what_the_schema_says)
     ck_assert(number_of(root, "mark_overhead_ns") >= 0.0 && number_of(root, "seed") == 9.0);
     ck_assert_str_eq(text_of(root, "fault"), "mask-off-by-one");
     ck_assert_int_eq(qp_json_get_object(root, "environment", &object), QP_OK);
-    ck_assert_str_eq(text_of(object, "device"), "CPU");
+    ck_assert_int_eq(strncmp(text_of(object, "device"), "CPU, ", 5), 0);
     ck_assert_int_eq(qp_json_get_object(root, "ceilings", &object), QP_OK);
     ck_assert(number_of(qp_json_find(object, "copy"), "bytes_per_second") > 0.0);
     ck_assert(number_of(qp_json_find(object, "product"), "flops_per_second") > 0.0);

@@ -47,6 +47,22 @@ START_TEST(test_memory_is_aligned_poisoned_and_keeps_what_is_written)
 }
 END_TEST
 
+START_TEST(test_vectors_are_chosen_by_the_environment)
+{
+    qp_device *device = NULL;
+    ck_assert_int_eq(setenv("QP_VECTORS", "portable", 1), 0);
+    ck_assert_int_eq(qp_device_open(QP_CPU, &device), QP_OK);
+    ck_assert_str_eq(qp_device_describe(device).name, "CPU, portable");
+    qp_device_close(device);
+    ck_assert_int_eq(setenv("QP_VECTORS", "mmx", 1), 0);
+    ck_assert_int_eq(qp_device_open(QP_CPU, &device), QP_USAGE);
+    ck_assert_ptr_null(device);
+    ck_assert_ptr_nonnull(strstr(qp_last_error(), "'mmx'; this machine has"));
+    ck_assert_ptr_nonnull(strstr(qp_last_error(), "portable"));
+    ck_assert_int_eq(unsetenv("QP_VECTORS"), 0);
+}
+END_TEST
+
 START_TEST(test_canaries_tell_of_writes_behind_and_before)
 {
     qp_device *device = open_device(QP_CUDA);
@@ -109,6 +125,7 @@ int main(void)
     Suite *suite = suite_create("device");
     TCase *device = tcase_create("device");
     tcase_add_loop_test(device, test_memory_is_aligned_poisoned_and_keeps_what_is_written, 0, 2);
+    tcase_add_test(device, test_vectors_are_chosen_by_the_environment);
     tcase_add_test(device, test_canaries_tell_of_writes_behind_and_before);
     tcase_add_loop_test(device, test_too_much_memory_is_refused_and_the_device_works_on, 0, 2);
     tcase_add_loop_test(device, test_marks_measure_time, 0, 2);

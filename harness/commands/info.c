@@ -1,5 +1,6 @@
 #include <string.h>
 
+#include "../../kernels/numerics/matrix_fma.h"
 #include "../../model/device.h"
 #include "../../model/model.h"
 #include "../../reports/environment.h"
@@ -18,7 +19,10 @@ static const qp_option options[] = {
 static void print_backends(void)
 {
     qp_device *device = NULL;
-    printf("backends   cpu\n");
+    printf("backends   cpu, with vectors of");
+    for (const char *const *name = qp_block_fma_paths(); *name; name++)
+        printf(" %s%s", *name, strcmp(*name, qp_block_fma_path()) ? "" : " (in use)");
+    printf("\n");
     if (qp_device_open(QP_CUDA, &device) != QP_OK) {
         printf("           no cuda: %s\n", qp_last_error());
         return;

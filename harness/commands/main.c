@@ -1,16 +1,26 @@
 /* qwen3-parity: the command line. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "commands.h"
 
-static const qp_command *const commands[] = { &qp_command_verify,
-                                              &qp_command_generate,
-                                              &qp_command_coherence,
-                                              &qp_command_bench,
-                                              &qp_command_probe,
-                                              &qp_command_list,
-                                              &qp_command_info,
-                                              NULL };
+/* A thread that waits for others shall sleep. OpenMP's of GCC spin, and on a machine with other work, as CI is, two of them
+ * are then slower than one, a decode step tenfold (reports/published/wait-policy.txt). The library reads its policy before
+ * main and before any constructor here, hence this place, which the loader calls first. */
+static void sleep_while_waiting(int count, char **arguments, char **environment)
+{
+    (void)count;
+    (void)arguments;
+    (void)environment;
+    (void)setenv("OMP_WAIT_POLICY", "passive", 0);
+}
+__attribute__((section(".preinit_array"), used)) static void (*const before_libraries)(int, char **,
+                                                                                       char **) = sleep_while_waiting;
+
+static const qp_command *const commands[] = { &qp_command_verify,    &qp_command_generate,
+                                              &qp_command_coherence, &qp_command_bench,
+                                              &qp_command_probe,     &qp_command_list,
+                                              &qp_command_info,      NULL };
 
 static void print_help(FILE *stream)
 {

@@ -21,8 +21,6 @@ static const qp_vector_path *chosen;
 
 static const qp_vector_path *path_in_use(void)
 {
-    const char *wish = chosen ? NULL : getenv("QP_VECTORS");
-    if (wish) (void)qp_block_fma_use(wish);
     for (int i = 0; !chosen; i++) /* the last one runs everywhere */
         if (all_paths[i]->runs_here()) chosen = all_paths[i];
     return chosen;

@@ -40,8 +40,8 @@ typedef struct qp_matrix_fma_args {
 QP_MUST_USE qp_status qp_matrix_fma(const qp_matrix_fma_args *args);
 
 /* The ways to compute it, which give the same bits: "avx512", "avx2", "portable". Names of those that this machine can
- * run, the fastest first, NULL-ended; the one in use, at first what the environment variable QP_VECTORS names or else the
- * fastest; and the choice of another (false: there is no such way here). Not to be chosen while a product runs. */
+ * run, the fastest first, NULL-ended; the one in use, at first the fastest; and the choice of another (false: there is no
+ * such way here). Not to be chosen while a product runs. */
 const char *const *qp_block_fma_paths(void);
 const char *qp_block_fma_path(void);
 bool qp_block_fma_use(const char *name);
