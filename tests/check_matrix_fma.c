@@ -108,9 +108,9 @@ START_TEST(test_edges_of_what_a_path_does_itself)
         const int of_row = 127 - 45 - below(8), of_b = 127 - 45 - below(8), which = below(4);
         for (int k = 0; k < COUNT * QP_BLOCK_K; k++) {
             const bool pair = k % 8 == 0;
-            row[k].bits = pair ? small[below(4)] : (uint16_t)(below(2) << 15 | of_row << 7 | below(128));
+            row[k].bits = (uint16_t)(pair ? small[below(4)] : below(2) << 15 | of_row << 7 | below(128));
             for (int lane = 0; lane < QP_MAX_TILE; lane++)
-                b[lane * STEP + k].bits = pair ? large[which] : (uint16_t)(below(2) << 15 | of_b << 7 | below(128));
+                b[lane * STEP + k].bits = (uint16_t)(pair ? large[which] : below(2) << 15 | of_b << 7 | below(128));
         }
         for (int lane = 0; lane < QP_MAX_TILE; lane++) start[lane] = lane % 2 ? ldexpf(-1.3f, -110 + below(20)) : 0.0f;
         check_chain(path, BLOCK_EDGES, true, row, b, start);
