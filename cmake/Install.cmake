@@ -4,7 +4,7 @@ install(TARGETS qwen3-parity RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 install(TARGETS qp_kernels qp_model qp_harness qp_reports ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR}/qwen3-parity)
 foreach(folder kernels model harness reports)
   install(DIRECTORY ${folder} DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/qwen3-parity FILES_MATCHING PATTERN "*.h"
-          PATTERN "commands" EXCLUDE PATTERN "published" EXCLUDE)
+          PATTERN "commands" EXCLUDE PATTERN "published" EXCLUDE PATTERN "vector_path.h" EXCLUDE)
 endforeach()
 install(DIRECTORY golden/qwen3-tiny DESTINATION ${CMAKE_INSTALL_DATADIR}/qwen3-parity)
 install(FILES golden/qwen3-tiny.h5 golden/coherence.json DESTINATION ${CMAKE_INSTALL_DATADIR}/qwen3-parity)

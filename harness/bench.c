@@ -236,7 +236,8 @@ static bool holds(qp_bench_row *row, const qp_plan_node *node, const qp_plan_ten
     row->elements += judged.comparison.elements;
     row->mismatches += judged.comparison.mismatches;
     if (judged.verdict == QP_VERDICT_PASS) return true;
-    if (own_order && qp_own_order_explains(want, got, n, qp_products_in_a_sum(node->operation, node->extent)))
+    if (judged.verdict == QP_VERDICT_FAIL && own_order &&
+        qp_own_order_explains(want, got, n, qp_products_in_a_sum(node->operation, node->extent)))
         return true;
     (void)snprintf(reason, sizeof reason, "%.70s%s%.90s%s", own ? "" : tensor->name, own ? "" : ": ", judged.reason,
                    own_order ? ", more than another order explains" : "");
@@ -342,7 +343,7 @@ static qp_status time_alone(bench *b, const phase *p, const qp_plan_node *node, 
     const int64_t hot = samples_for(b, seconds, node_budget);
     node_prints before, after;
     if (row->implementation.backend != qp_device_backend(device_of(b))) {
-        refuse(row, false, "a planted fault that no gate found; it runs on the CPU, and is not timed");
+        refuse(row, false, "a planted fault that no comparison found; it runs on the CPU, and is not timed");
         return QP_OK;
     }
     QP_TRY(print_node(b, p, node, &before));

@@ -33,7 +33,7 @@ typedef struct qp_comparison {
 /* Compares n elements of dtype bf16, f32 or i64. Two NaN are equal, whatever their bits; +0 and -0 are
  * not (a class mismatch, 1 ulp apart: bf16 and f32 are counted along the ordered line of their bits).
  * For i64 an "ulp" is 1. n <= 0, and a dtype other than these three, give elements == 0 and worst == -1 and
- * nothing else, which no gate passes. Does not fail and allocates nothing. */
+ * nothing else, which is never right. Does not fail and allocates nothing. */
 qp_comparison qp_compare(qp_dtype dtype, const void *want, const void *got, int64_t n);
 
 /* Errors between a tensor (bf16, f32 or i64, or f64 for the oracle's own) and the fp64 oracle, over the pairs

@@ -100,27 +100,27 @@ qp_status qp_golden_require_model(const qp_golden *golden, const qp_model *model
     return require_weights(golden, model);
 }
 
-/* Reads one entry of a table into a place of its array; *kept tells whether it says anything. */
-typedef qp_status (*read_entry)(qp_json_node entry, void *place, bool *kept);
+/* Reads one entry of a table into a place of its array. */
+typedef qp_status (*read_entry)(qp_json_node entry, void *place);
 
-static qp_status read_split(qp_json_node entry, void *place, bool *kept)
+static qp_status read_split(qp_json_node entry, void *place)
 {
     qp_split *split = place;
     int64_t parts = 0, length = 0;
     QP_TRY(qp_json_get_int64(entry, "m", &split->m));
     QP_TRY(qp_json_get_int64(entry, "n", &split->n));
     QP_TRY(qp_json_get_int64(entry, "k", &split->k));
-    QP_TRY(qp_json_get_int64_or(entry, "parts", 1, &parts)); /* null: no division explains what was seen */
+    QP_TRY(qp_json_get_int64_or(entry, "parts", 0, &parts)); /* null: no division explains what was seen */
     QP_TRY(qp_json_get_int64_or(entry, "length", split->k, &length));
     if (parts > 1 && (length < 16 || length % 16))
         return qp_fail(QP_FORMAT, "the golden's split_k has parts of %lld elements, not a multiple of 16",
                        (long long)length);
     split->part = parts > 1 ? length : 0;
-    *kept = true;
+    split->unknown = parts == 0;
     return QP_OK;
 }
 
-static qp_status read_order(qp_json_node entry, void *place, bool *kept)
+static qp_status read_order(qp_json_node entry, void *place)
 {
     qp_order *order = place;
     const char *product = NULL;
@@ -136,12 +136,12 @@ static qp_status read_order(qp_json_node entry, void *place, bool *kept)
     order->product = qp_operation_find(product);
     if (!order->product || (strcmp(product, "scores") != 0 && strcmp(product, "context") != 0))
         return qp_fail(QP_FORMAT, "the golden's attention_products names a product '%s'", product);
-    *kept = lanes >= 0;
+    order->unknown = lanes < 0;
     order->order.lanes = lanes <= INT32_MAX ? (int)lanes : -1;
     order->order.run = run <= INT32_MAX ? (int)run : -1;
     order->order.fold = strcmp(fold, "in turn") ? QP_FOLD_HALVES : QP_FOLD_IN_TURN;
     order->order.narrow = block == QP_BLOCK_K / 2;
-    if (*kept &&
+    if (!order->unknown &&
         ((block != QP_BLOCK_K && !order->order.narrow) ||
          (order->order.fold == QP_FOLD_HALVES && strcmp(fold, "halves") != 0) || !qp_sum_order_is_known(order->order)))
         return qp_fail(QP_FORMAT,
@@ -165,9 +165,8 @@ static qp_status read_table(const qp_golden *golden, const char *name, size_t si
     *array = calloc((size_t)qp_json_count(qp_json_root(json)) + 1, size);
     if (status == QP_OK && !*array) status = qp_fail(QP_NO_MEMORY, "no memory for %s", origin);
     for (qp_json_node n = qp_json_first(qp_json_root(json)); n.item && status == QP_OK; n = qp_json_next(n)) {
-        bool kept = false;
-        status = read(n, (char *)*array + (size_t)*count * size, &kept);
-        *count += kept;
+        status = read(n, (char *)*array + (size_t)*count * size);
+        ++*count;
     }
     qp_json_free(json);
     return status;

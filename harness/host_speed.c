@@ -285,7 +285,7 @@ static const char *open_openblas(const char *name, blas_library *blas, char *tex
 {
     char *(*config)(void) = NULL;
     *blas = (blas_library){ .library = dlopen(name, RTLD_NOW | RTLD_LOCAL) };
-    if (!blas->library) return "not installed (Debian: libopenblas0-pthread)";
+    if (!blas->library) return "it cannot be loaded; Debian has it as libopenblas0-pthread";
     if (find_symbol(blas->library, "cblas_sgemv", &blas->sgemv) &&
         find_symbol(blas->library, "cblas_sgemm", &blas->sgemm) &&
         find_symbol(blas->library, "openblas_set_num_threads", &blas->set_threads)) {
@@ -382,26 +382,13 @@ static int64_t place_of(const operands *o, int i)
     return i == 0 ? 0 : i == 1 ? elements - 1 : (int64_t)(qp_hash_of(0, (uint64_t)i) % (uint64_t)elements);
 }
 
-static float chain_of_blocks(const qp_bf16 *x, const qp_bf16 *weight, int64_t k)
-{
-    float sum = 0.0f;
-    for (int64_t i = 0; i < k; i += QP_BLOCK_K) {
-        const size_t bytes = (size_t)(k - i < QP_BLOCK_K ? k - i : QP_BLOCK_K) * sizeof(qp_bf16);
-        qp_bf16 a[QP_BLOCK_K] = { { 0 } }, b[QP_BLOCK_K] = { { 0 } };
-        memcpy(a, x + i, bytes);
-        memcpy(b, weight + i, bytes);
-        sum = qp_block_fma(sum, a, b);
-    }
-    return sum;
-}
-
 static bool is_contract_right(void *context)
 {
     const operands *o = context;
     const qp_bf16 *x = o->x.data, *y = o->narrow_y.data;
     for (int i = 0; i < LOOKED_AT; i++) {
         const int64_t at = place_of(o, i);
-        const float want = chain_of_blocks(x + at / o->n * o->k, o->weight + at % o->n * o->k, o->k);
+        const float want = qp_chain_fma(0.0f, x + at / o->n * o->k, o->weight + at % o->n * o->k, 1, o->k);
         if (y[at].bits != qp_bf16_from_f32(want).bits) return false;
     }
     return true;
@@ -498,12 +485,12 @@ static qp_status time_path(const stopwatch *watch, operands *o, const char *name
 /* The path in use, then the others. */
 static qp_status time_paths(const stopwatch *watch, operands *o, bool all, qp_host_product *p)
 {
-    const char *const used = qp_block_fma_path();
+    const char *const used = qp_vector_path_name();
     qp_status status = time_path(watch, o, used, p);
-    for (const char *const *name = qp_block_fma_paths(); all && *name && status == QP_OK; name++)
-        if (strcmp(*name, used) != 0 && p->path_count < QP_HOST_PATHS && qp_block_fma_use(*name))
+    for (const char *const *name = qp_vector_paths(); all && *name && status == QP_OK; name++)
+        if (strcmp(*name, used) != 0 && p->path_count < QP_HOST_PATHS && qp_vector_path_use(*name))
             status = time_path(watch, o, *name, p);
-    (void)qp_block_fma_use(used); /* it was in use, so it is there */
+    (void)qp_vector_path_use(used); /* it was in use, so it is there */
     return status;
 }
 

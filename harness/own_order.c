@@ -21,7 +21,7 @@ double qp_own_order_rate(int64_t products, int64_t elements)
     return 2e-6 * (double)products + fmin(4.0 / (double)elements, 1e-2);
 }
 
-int64_t qp_own_order_strays(const void *want, const void *got, int64_t n, int64_t products)
+static int64_t strays(const void *want, const void *got, int64_t n, int64_t products)
 {
     const double masked = 1e38; /* scores: the least bf16 is no sum */
     double largest = 0.0;
@@ -44,5 +44,5 @@ bool qp_own_order_explains(const void *want, const void *got, int64_t n, int64_t
     const qp_comparison c = qp_compare(QP_BF16, want, got, n);
     const double allowed = qp_own_order_rate(products, n) * (double)n;
     return c.elements > 0 && c.class_mismatches == c.signed_zeros && (double)c.mismatches <= allowed &&
-           qp_own_order_strays(want, got, n, products) == 0;
+           strays(want, got, n, products) == 0;
 }

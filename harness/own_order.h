@@ -18,10 +18,7 @@ int64_t qp_products_in_a_sum(const qp_operation *operation, const int64_t *exten
 /* The share of `elements` of bf16 that may differ. */
 double qp_own_order_rate(int64_t products, int64_t elements);
 
-/* Strays among n elements of bf16. A NaN or infinity on one side only is a stray. */
-int64_t qp_own_order_strays(const void *want, const void *got, int64_t n, int64_t products);
-
-/* Whether of n > 0 elements of bf16 no more differ, and none is a stray. */
+/* Whether of n > 0 elements of bf16 no more differ, none is NaN or infinite on one side only, and none is a stray. */
 bool qp_own_order_explains(const void *want, const void *got, int64_t n, int64_t products);
 
 #endif

@@ -131,10 +131,11 @@ static bool put_dataset(hid_t file, const char *name, int rank, const hsize_t *d
     hsize_t chunk[2] = { 1, 1 };
     chunk[rank - 1] = dims[rank - 1] < QP_SPECIAL_CHUNK ? dims[rank - 1] : QP_SPECIAL_CHUNK;
     const hid_t space = H5Screate_simple(rank, dims, NULL), list = H5Pcreate(H5P_DATASET_CREATE);
-    const bool set = H5Pset_chunk(list, rank, chunk) >= 0 && H5Pset_deflate(list, 9) >= 0;
-    const hid_t set_up = set ? H5Dcreate2(file, name, stored, space, H5P_DEFAULT, list, H5P_DEFAULT) : H5I_INVALID_HID;
-    const bool done = H5Dwrite(set_up, memory, H5S_ALL, H5S_ALL, H5P_DEFAULT, data) >= 0;
-    if (set_up >= 0) (void)H5Dclose(set_up);
+    const bool is_set = H5Pset_chunk(list, rank, chunk) >= 0 && H5Pset_deflate(list, 9) >= 0;
+    const hid_t dataset =
+        is_set ? H5Dcreate2(file, name, stored, space, H5P_DEFAULT, list, H5P_DEFAULT) : H5I_INVALID_HID;
+    const bool done = H5Dwrite(dataset, memory, H5S_ALL, H5S_ALL, H5P_DEFAULT, data) >= 0;
+    if (dataset >= 0) (void)H5Dclose(dataset);
     if (list >= 0) (void)H5Pclose(list);
     if (space >= 0) (void)H5Sclose(space);
     return done;

@@ -6,7 +6,7 @@
  *   rsqrt      int8   [2, 2^23]     rsqrtf((1 + i 2^-23) * {1, 2}), in ulp above the nearest f32
  *   ex2        int8   [2^23]        ex2.approx.ftz(1 + i 2^-23), likewise
  *   checksums  uint64 [5, 2^12]     of rsqrtf, ex2.approx.ftz, expf, cosf, sinf for all 2^32 arguments, in chunks of 2^20:
- *                                   qp_special_checksums_cuda (kernels/numerics/special_array.h)
+ *                                   qp_special_checksums_cuda (kernels/special_array.h)
  * The nearest f32 is that of 1 / sqrt or exp2 in double: none of these arguments lies so close to a tie that a libm of less
  * than 1 ulp of double could round it otherwise. */
 #ifndef QP_PROFILE_H
@@ -14,7 +14,7 @@
 
 #include <stdint.h>
 
-#include "../kernels/numerics/special_array.h"
+#include "../kernels/special_array.h"
 #include "../model/device.h"
 #include "probe.h"
 

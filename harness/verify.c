@@ -160,6 +160,11 @@ static qp_status add_row(verifier *v, const qp_golden_phase *phase, const qp_pla
         row->added_mismatches = local_row->comparison.mismatches;
     }
     qp_judge(row);
+    if (row->verdict == QP_VERDICT_FAIL && node->order_unknown) {
+        const size_t used = strlen(row->reason);
+        (void)snprintf(row->reason + used, sizeof row->reason - used,
+                       "; the golden does not know the order of this sum");
+    }
     return QP_OK;
 }
 

@@ -92,7 +92,7 @@ typedef struct qp_case {
     qp_fill fill;
 } qp_case;
 
-/* A deliberately wrong implementation. A gate that lets one pass is too weak. */
+/* A deliberately wrong implementation. A comparison that lets one pass is too weak. */
 typedef struct qp_fault {
     const char *name; /* NULL ends a list of faults */
     const char *what; /* the mistake, in words */

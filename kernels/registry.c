@@ -5,7 +5,7 @@
 #define QP_OPERATION(name) extern const qp_operation qp_##name##_operation;
 #define QP_CPU_IMPLEMENTATION(operation, name, run) qp_status run(const qp_call *call);
 #ifdef QP_WITH_CUDA
-#define QP_CUDA_IMPLEMENTATION(operation, name, run, workspace)                                                  \
+#define QP_CUDA_IMPLEMENTATION(operation, name, run, workspace)                                                        \
     qp_status run(const qp_call *call);                                                                                \
     size_t workspace(const qp_call *call);
 #else
@@ -31,8 +31,7 @@ const qp_implementation qp_implementations[] = {
 #define QP_OPERATION(name)
 #define QP_CPU_IMPLEMENTATION(operation, name, run) { #operation, name, QP_CPU, run, qp_no_workspace },
 #ifdef QP_WITH_CUDA
-#define QP_CUDA_IMPLEMENTATION(operation, name, run, workspace)                                                  \
-    { #operation, name, QP_CUDA, run, workspace },
+#define QP_CUDA_IMPLEMENTATION(operation, name, run, workspace) { #operation, name, QP_CUDA, run, workspace },
 #else
 #define QP_CUDA_IMPLEMENTATION(operation, name, run, workspace)
 #endif

@@ -18,7 +18,7 @@ typedef struct qp_device qp_device;
 
 /* QP_DEVICE, and a sentence that says why, if this build has no such backend or this machine no such device. The CUDA
  * device is the first that CUDA_VISIBLE_DEVICES leaves. The environment variable QP_VECTORS chooses among the kinds of
- * vectors that the CPU's products can use (qp_block_fma_paths), all of which give the same bits; QP_USAGE if this machine
+ * vectors that the CPU's products can use (qp_vector_paths), all of which give the same bits; QP_USAGE if this machine
  * has no such kind. On failure *device is NULL. */
 QP_MUST_USE qp_status qp_device_open(qp_backend backend, qp_device **device);
 void qp_device_close(qp_device *device); /* NULL is fine; frees what was allocated, too */

@@ -22,7 +22,7 @@ static qp_device_facts describe(const qp_device *device)
 {
     (void)device;
     qp_device_facts facts = { 0 };
-    (void)snprintf(facts.name, sizeof facts.name, "CPU, %s", qp_block_fma_path());
+    (void)snprintf(facts.name, sizeof facts.name, "CPU, %s", qp_vector_path_name());
     return facts;
 }
 
@@ -30,9 +30,8 @@ static qp_status allocate(qp_device *device, uint64_t bytes, const char *what, v
 {
     (void)device;
     if (!qp_machine_allocate(bytes, QP_ALIGNMENT, memory))
-        return qp_fail(QP_NO_MEMORY,
-                       "%s needs %.1f GB of memory, which this machine does not have; use a shorter sequence", what,
-                       (double)bytes / 1e9);
+        return qp_fail(QP_NO_MEMORY, "%s needs %.1f GB of memory, which this machine does not have; use smaller sizes",
+                       what, (double)bytes / 1e9);
     memset(*memory, QP_POISON, (size_t)bytes);
     return QP_OK;
 }
@@ -108,8 +107,8 @@ static qp_status choose_vectors(void)
 {
     const char *wish = getenv("QP_VECTORS");
     char names[64] = "";
-    if (!wish || qp_block_fma_use(wish)) return QP_OK;
-    for (const char *const *name = qp_block_fma_paths(); *name; name++) {
+    if (!wish || qp_vector_path_use(wish)) return QP_OK;
+    for (const char *const *name = qp_vector_paths(); *name; name++) {
         const size_t used = strlen(names);
         (void)snprintf(names + used, sizeof names - used, "%s%s", used ? ", " : "", *name);
     }

@@ -98,7 +98,7 @@ static qp_status allocate(qp_device *device, uint64_t bytes, const char *what, v
         free(a);
         if (error != cudaErrorMemoryAllocation) return checked(d, error, "allocating memory");
         (void)cudaGetLastError(); /* this one is over with the call */
-        return qp_fail(QP_NO_MEMORY, "%s needs %.1f GB of the card's memory, which is not free; use a shorter sequence",
+        return qp_fail(QP_NO_MEMORY, "%s needs %.1f GB of the card's memory, which is not free; use smaller sizes",
                        what, (double)bytes / 1e9);
     }
     a->start = start;

@@ -165,12 +165,18 @@ static int add_norm(builder *b, const char *name, int x, shape s)
     return y;
 }
 
-static int64_t part_of(const qp_cublas_choices *choices, int64_t m, int64_t n, int64_t k)
+/* What cuBLAS chose for a linear node. */
+static void choose_part(const qp_cublas_choices *choices, qp_plan_node *node)
 {
-    for (int i = 0; choices && i < choices->split_count; i++)
-        if (choices->splits[i].m == m && choices->splits[i].n == n && choices->splits[i].k == k)
-            return choices->splits[i].part;
-    return 0;
+    const int64_t *extent = node->extent;
+    for (int i = 0; choices && i < choices->split_count; i++) {
+        const qp_split *split = &choices->splits[i];
+        if (split->m != extent[QP_LINEAR_M] || split->n != extent[QP_LINEAR_N] || split->k != extent[QP_LINEAR_K])
+            continue;
+        node->params.part = split->part;
+        node->order_unknown = split->unknown;
+        return;
+    }
 }
 
 /* Without a golden to tell: the tensor core, but for one query and a number of keys that is not a multiple of 8 what
@@ -182,14 +188,18 @@ static qp_sum_order usual_order(const qp_operation *product, int64_t tokens, int
                                            : (qp_sum_order){ .lanes = 32, .run = 4 };
 }
 
-static qp_sum_order order_of(const qp_cublas_choices *choices, const qp_operation *product, int64_t tokens,
-                             int64_t keys)
+/* What cuBLAS chose for an attention product. */
+static void choose_order(const qp_cublas_choices *choices, int64_t tokens, int64_t keys, qp_plan_node *node)
 {
+    node->params.order = usual_order(node->operation, tokens, keys);
+    node->order_unknown = false;
     for (int i = 0; choices && i < choices->order_count; i++) {
         const qp_order *order = &choices->orders[i];
-        if (order->product == product && order->tokens == tokens && order->keys == keys) return order->order;
+        if (order->product != node->operation || order->tokens != tokens || order->keys != keys) continue;
+        if (!order->unknown) node->params.order = order->order;
+        node->order_unknown = order->unknown;
+        return;
     }
-    return usual_order(product, tokens, keys);
 }
 
 static void add_linear_node(builder *b, const char *name, int x, int64_t skip, int weight, int y, int64_t m, int64_t n,
@@ -203,7 +213,7 @@ static void add_linear_node(builder *b, const char *name, int x, int64_t skip, i
     node->extent[QP_LINEAR_M] = m;
     node->extent[QP_LINEAR_N] = n;
     node->extent[QP_LINEAR_K] = k;
-    node->params.part = part_of(b->plan->options.choices, m, n, k);
+    choose_part(b->plan->options.choices, node);
 }
 
 /* cache: the cache that takes the output, or -1. */
@@ -475,7 +485,7 @@ qp_status qp_plan_set_past(qp_plan *plan, int64_t past)
         qp_plan_node *node = &plan->nodes[n];
         if (node->keys_extent >= 0) node->extent[node->keys_extent] = keys;
         if (node->operation != &qp_scores_operation && node->operation != &qp_context_operation) continue;
-        node->params.order = order_of(plan->options.choices, node->operation, plan->options.tokens, keys);
+        choose_order(plan->options.choices, plan->options.tokens, keys, node);
     }
     return QP_OK;
 }

@@ -47,7 +47,8 @@ typedef struct qp_plan_node {
     int in[QP_MAX_IN], out[QP_MAX_OUT]; /* indices of tensors, in the operation's order */
     int64_t in_skip[QP_MAX_IN];         /* elements of the input to skip */
     int64_t extent[QP_MAX_EXTENTS];
-    int keys_extent; /* the extent that counts keys; -1: none */
+    int keys_extent;    /* the extent that counts keys; -1: none */
+    bool order_unknown; /* the choices say that nobody knows in which order PyTorch sums here */
     qp_params params;
 } qp_plan_node;
 
@@ -55,12 +56,14 @@ typedef struct qp_plan_node {
 typedef struct qp_split {
     int64_t m, n, k;
     int64_t part; /* elements of K in a part; 0: not split */
+    bool unknown; /* the capture found no division that explains what it saw; then `part` is a guess */
 } qp_split;
 
 typedef struct qp_order {
     const qp_operation *product; /* scores or context */
     int64_t tokens, keys;
     qp_sum_order order;
+    bool unknown; /* the capture found none; then the usual one is taken */
 } qp_order;
 
 typedef struct qp_cublas_choices {

@@ -43,7 +43,7 @@ quote() { # FILE... -- ARGUMENT_OF_GREP...
         shift
     done
     echo '```'
-    grep -hE "${@:2}" "${files[@]}"
+    grep -hE "${@:2}" "${files[@]}" || FAILED=1
     echo '```'
 }
 
@@ -61,7 +61,7 @@ parity() { # NAME PROMPTS: captures the random model of this name, and verifies 
 }
 
 tests() {
-    for test in device operations_gpu; do keep "test-$test.txt" 3 "$TESTS/check_$test"; done
+    for test in numerics matrix_fma profile device operations_gpu; do keep "test-$test.txt" 3 "$TESTS/check_$test"; done
     keep test-block_fma_gpu.txt 3 "$TESTS/check_block_fma_gpu" 16000
     keep test-special_gpu.txt 7 "$TESTS/check_special_gpu" 256
 }
@@ -166,9 +166,9 @@ publish() {
     local to=reports/published file
     for file in "$OUT"/{verify,bench}-*.json; do gzip -9nc "$file" >"$to/$(basename "$file" .json)-h200.json.gz"; done
     grep -v -i warn "$OUT/attention-order.txt" >"$to/attention-order-h200.txt"
-    cp "$OUT/test-block_fma_gpu.txt" "$to/block-fma-h200.txt"
-    cp "$OUT/test-special_gpu.txt" "$to/special-h200.txt"
-    cp "$OUT/probe.txt" "$to/probe-h200.txt"
+    cp "$OUT/test-block_fma_gpu.txt" "$to/block-fma-h200.txt" || FAILED=1
+    cp "$OUT/test-special_gpu.txt" "$to/special-h200.txt" || FAILED=1
+    cp "$OUT/probe.txt" "$to/probe-h200.txt" || FAILED=1
     sed -E 's#\(/[^)]*/([^/)]*)\)#(\1)#' "$OUT"/profile-ncu*.txt >"$to/profile-ncu-h200.txt"
     {
         echo "# The CUDA backend against PyTorch, $(date -u -r "$OUT/verify-8b-cublas.json" +%F)"

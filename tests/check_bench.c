@@ -68,9 +68,9 @@ END_TEST
 
 /* ---- Orders of summation. ---- */
 
-/* The figures of own_order.h: how many elements another order changes. The bound is at least twice that, and not more than
+/* The figures of own_order.h: how many elements another order changes. What is allowed is at least twice that, and not more than
  * twenty times. */
-START_TEST(test_another_order_changes_as_many_elements_as_its_bound_was_made_for)
+START_TEST(test_another_order_changes_fewer_elements_than_are_allowed)
 {
     enum { ROWS = 64, COLUMNS = 256, N = ROWS * COLUMNS, MOST = 8192 };
     static qp_bf16 a[ROWS * MOST], b[COLUMNS * MOST], whole[N], split[N];
@@ -87,11 +87,10 @@ START_TEST(test_another_order_changes_as_many_elements_as_its_bound_was_made_for
                 split[i] = qp_bf16_from_f32(qp_split_chain_fma(row, column, k, k / parts));
             }
             const int64_t changed = qp_compare(QP_BF16, whole, split, N).mismatches;
-            const double rate = (double)changed / (double)N, bound = qp_own_order_rate(k, N);
-            printf("%4lld products in %2lld parts: %lld of %d elements change, %.1e times the products; bound %.1e\n",
-                   (long long)k, (long long)parts, (long long)changed, N, rate / (double)k, bound / (double)k);
-            ck_assert(bound >= 2.0 * rate && bound <= 20.0 * rate);
-            ck_assert_int_eq(qp_own_order_strays(whole, split, N, k), 0);
+            const double rate = (double)changed / (double)N, allowed = qp_own_order_rate(k, N);
+            printf("%4lld products in %2lld parts: %lld of %d elements change, %.1e times the products; allowed %.1e\n",
+                   (long long)k, (long long)parts, (long long)changed, N, rate / (double)k, allowed / (double)k);
+            ck_assert(allowed >= 2.0 * rate && allowed <= 20.0 * rate);
             ck_assert(qp_own_order_explains(whole, split, N, k));
         }
     }
@@ -690,7 +689,7 @@ static void measure_host(const char *only, const char *openblas, qp_host_speed *
 
 START_TEST(test_the_weights_are_read_and_every_path_of_the_products_is_right)
 {
-    const char *const used = qp_block_fma_path();
+    const char *const used = qp_vector_path_name();
     int64_t bytes = 0;
     int paths = 0;
     qp_host_speed speed;
@@ -700,8 +699,8 @@ START_TEST(test_the_weights_are_read_and_every_path_of_the_products_is_right)
         bytes += qp_checkpoint_at(model.checkpoint, i)->bytes;
     ck_assert_uint_eq(speed.read_bytes, (uint64_t)bytes); /* the embedding's table is the vocabulary's, too */
     ck_assert(has_time(&speed.read.all) && speed.read_bytes_per_second > 0.0 && speed.failed == 0);
-    ck_assert_str_eq(qp_block_fma_path(), used);
-    for (const char *const *name = qp_block_fma_paths(); *name; name++) paths++;
+    ck_assert_str_eq(qp_vector_path_name(), used);
+    for (const char *const *name = qp_vector_paths(); *name; name++) paths++;
     ck_assert_int_eq(speed.product_count, 2 * 2); /* gate_proj, which up_proj is like, and down_proj */
     for (int i = 0; i < speed.product_count; i++) {
         const qp_host_product *p = &speed.products[i];
@@ -922,7 +921,7 @@ static Suite *bench_suite(void)
     suite_add_tcase(suite, numbers);
     TCase *orders = tcase_create("orders");
     tcase_set_timeout(orders, 120);
-    tcase_add_test(orders, test_another_order_changes_as_many_elements_as_its_bound_was_made_for);
+    tcase_add_test(orders, test_another_order_changes_fewer_elements_than_are_allowed);
     tcase_add_test(orders, test_an_order_explains_no_nan_no_stray_and_not_many);
     suite_add_tcase(suite, orders);
     TCase *times = tcase_create("timer");

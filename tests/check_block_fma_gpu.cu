@@ -112,7 +112,7 @@ struct named_model {
 
 const named_model models[] = {
     { "qp_block_fma", nullptr, by_definition },
-#if defined(__x86_64__)
+#ifdef QP_WITH_X86_VECTORS
     { "avx512", &qp_vector_avx512, by_path<&qp_vector_avx512> },
     { "avx2", &qp_vector_avx2, by_path<&qp_vector_avx2> },
 #endif

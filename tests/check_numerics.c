@@ -11,7 +11,7 @@
 #include "../kernels/numerics/sum_order.h"
 #include "../kernels/numerics/reduce.h"
 #include "../kernels/numerics/special.h"
-#include "../kernels/numerics/special_array.h"
+#include "../kernels/special_array.h"
 #include "check_block_inputs.h"
 #include "check_main.h"
 #include "check_random.h"

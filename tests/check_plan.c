@@ -134,14 +134,18 @@ END_TEST
 
 START_TEST(test_choices_of_cublas_reach_the_shapes_they_name)
 {
-    qp_split splits[] = { { 1, 256, 768, 384 }, { 3, 512, 256, 64 } };
-    qp_order orders[] = { { qp_operation_find("scores"), 1, 33, { .lanes = 32, .run = 4 } },
-                          { qp_operation_find("context"), 1, 34, { 0 } } };
-    const qp_cublas_choices choices = { splits, 2, orders, 2 };
+    qp_split splits[] = { { 1, 256, 768, 384, false }, { 3, 512, 256, 64, false } };
+    qp_order orders[] = { { qp_operation_find("scores"), 1, 33, { .lanes = 32, .run = 4 }, false },
+                          { qp_operation_find("context"), 1, 34, { 0 }, false },
+                          { qp_operation_find("scores"), 1, 35, { .lanes = -1 }, true } };
+    const qp_cublas_choices choices = { splits, 2, orders, 3 };
     const struct {
         int64_t past;
         int scores_lanes, scores_run, context_lanes;
-    } wanted[] = { { 32, 32, 4, 32 }, { 33, 16, 8, 0 }, { 39, 0, 0, 0 } }; /* 40 keys: the tensor core */
+        bool scores_unknown;
+    } wanted[] = {
+        { 32, 32, 4, 32, false }, { 33, 16, 8, 0, false }, { 34, 16, 8, 32, true }, { 39, 0, 0, 0, false }
+    }; /* 40 keys: the tensor core */
     qp_plan plan;
     ck_assert_int_eq(qp_plan_open(&model, (qp_plan_options){ .tokens = 1, .capacity = 50, .choices = &choices }, &plan),
                      QP_OK);
@@ -154,6 +158,7 @@ START_TEST(test_choices_of_cublas_reach_the_shapes_they_name)
             if (!strcmp(node->operation->name, "scores")) {
                 ck_assert_int_eq(node->params.order.lanes, wanted[i].scores_lanes);
                 ck_assert_int_eq(node->params.order.run, wanted[i].scores_run);
+                ck_assert_int_eq(node->order_unknown, wanted[i].scores_unknown);
             }
             if (!strcmp(node->operation->name, "context"))
                 ck_assert_int_eq(node->params.order.lanes, wanted[i].context_lanes);

@@ -12,7 +12,7 @@
 #include <cuda_runtime.h>
 
 #include "../kernels/numerics/bf16.h"
-#include "../kernels/numerics/special_array.h"
+#include "../kernels/special_array.h"
 #include "check_random.h"
 
 namespace

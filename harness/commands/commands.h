@@ -50,7 +50,7 @@ typedef struct qp_run_options {
     { "plan", "reference|fused", "one node a boundary, or fused kernels (default: reference)", QP_OPTION_TEXT,           \
       &(o).plan },                                                                                                       \
     { "impl", "OP=NAME", "the implementation of an operation; may be repeated; see list", QP_OPTION_LIST, &(o).impl },   \
-    { "fault", "NAME", "plants a deliberate mistake, to see that the gate finds it; see list", QP_OPTION_TEXT,           \
+    { "fault", "NAME", "plants a deliberate mistake, to see that it is found; see list", QP_OPTION_TEXT,           \
       &(o).fault }
 /* clang-format on */
 

@@ -16,22 +16,25 @@ static const qp_option options[] = {
     { .name = NULL },
 };
 
-static void print_backends(void)
+static qp_status print_backends(void)
 {
     qp_device *device = NULL;
+    QP_TRY(qp_device_open(QP_CPU, &device)); /* which reads QP_VECTORS */
+    qp_device_close(device);
     printf("backends   cpu, with vectors of");
-    for (const char *const *name = qp_block_fma_paths(); *name; name++)
-        printf(" %s%s", *name, strcmp(*name, qp_block_fma_path()) ? "" : " (in use)");
+    for (const char *const *name = qp_vector_paths(); *name; name++)
+        printf(" %s%s", *name, strcmp(*name, qp_vector_path_name()) ? "" : " (in use)");
     printf("\n");
     if (qp_device_open(QP_CUDA, &device) != QP_OK) {
         printf("           no cuda: %s\n", qp_last_error());
-        return;
+        return QP_OK;
     }
     const qp_device_facts facts = qp_device_describe(device);
     printf("           cuda: %s; compute capability %d.%d, %d multiprocessors, %.1f GB\n",
            qp_device_in_words(&facts).text, facts.compute_capability / 10, facts.compute_capability % 10,
            facts.multiprocessors, (double)facts.memory_bytes / 1e9);
     qp_device_close(device);
+    return QP_OK;
 }
 
 static void print_model(const char *path, const qp_model *model)
@@ -92,7 +95,9 @@ static qp_status run(int *exit_code)
         const qp_environment environment = qp_environment_read();
         printf("program    qwen3-parity %s, %s\n", environment.program_version, environment.compiler);
         printf("machine    %s, %s\n", environment.cpu, environment.os);
-        print_backends();
+        status = print_backends();
+    }
+    if (status == QP_OK) {
         if (model_path) print_model(model_path, &model);
         if (golden) print_golden(golden_path, golden);
     }

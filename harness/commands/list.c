@@ -60,7 +60,6 @@ static qp_status run(int *exit_code)
     return QP_OK;
 }
 
-const qp_command qp_command_list = { "list",
-                                     "the operations with their implementations, planted faults and cases",
+const qp_command qp_command_list = { "list", "the operations with their implementations, planted faults and cases",
                                      "With --golden, the keys of a golden, one a line, as --only of verify takes them.",
                                      options, run };

@@ -4,9 +4,10 @@
 
 #include "commands.h"
 
+#if defined(__GLIBC__) && defined(_OPENMP)
 /* A thread that waits for others shall sleep. OpenMP's of GCC spin, and on a machine with other work, as CI is, two of them
- * are then slower than one, a decode step tenfold (reports/published/wait-policy.txt). The library reads its policy before
- * main and before any constructor here, hence this place, which the loader calls first. */
+ * are then slower than one, a decode step tenfold (reports/published/bench-cpu.md). The library reads its policy before
+ * main and before any constructor here, hence this place, which glibc's loader calls before it initialises libraries. */
 static void sleep_while_waiting(int count, char **arguments, char **environment)
 {
     (void)count;
@@ -16,6 +17,7 @@ static void sleep_while_waiting(int count, char **arguments, char **environment)
 }
 __attribute__((section(".preinit_array"), used)) static void (*const before_libraries)(int, char **,
                                                                                        char **) = sleep_while_waiting;
+#endif
 
 static const qp_command *const commands[] = { &qp_command_verify,    &qp_command_generate,
                                               &qp_command_coherence, &qp_command_bench,

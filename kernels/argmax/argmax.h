@@ -26,7 +26,7 @@ extern const qp_operation qp_argmax_operation;
 
 qp_argmax_args qp_argmax_bind(const qp_call *call);
 QP_MUST_USE qp_status qp_argmax_cpu(const qp_call *call);
-QP_MUST_USE qp_status qp_argmax_cuda(const qp_call *call); /* CUDA: the operands are the device's */
+QP_MUST_USE qp_status qp_argmax_cuda(const qp_call *call);   /* CUDA: the operands are the device's */
 QP_MUST_USE qp_status qp_argmax_oracle(const qp_call *call); /* the same operands, activations in f64 */
 
 #ifdef __cplusplus

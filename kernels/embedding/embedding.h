@@ -31,7 +31,7 @@ qp_embedding_args qp_embedding_bind(const qp_call *call);
 /* P1 for a call in any precision. */
 QP_MUST_USE qp_status qp_embedding_check_ids(const int64_t *ids, int64_t tokens, int64_t vocabulary);
 QP_MUST_USE qp_status qp_embedding_cpu(const qp_call *call);
-QP_MUST_USE qp_status qp_embedding_cuda(const qp_call *call); /* CUDA: the operands are the device's */
+QP_MUST_USE qp_status qp_embedding_cuda(const qp_call *call);   /* CUDA: the operands are the device's */
 QP_MUST_USE qp_status qp_embedding_oracle(const qp_call *call); /* the same operands, activations in f64 */
 
 #ifdef __cplusplus

@@ -26,7 +26,7 @@ extern const qp_operation qp_multiply_operation;
 
 qp_multiply_args qp_multiply_bind(const qp_call *call);
 QP_MUST_USE qp_status qp_multiply_cpu(const qp_call *call);
-QP_MUST_USE qp_status qp_multiply_cuda(const qp_call *call); /* CUDA: the operands are the device's */
+QP_MUST_USE qp_status qp_multiply_cuda(const qp_call *call);   /* CUDA: the operands are the device's */
 QP_MUST_USE qp_status qp_multiply_oracle(const qp_call *call); /* the same operands, activations in f64 */
 
 #ifdef __cplusplus

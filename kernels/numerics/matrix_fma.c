@@ -26,7 +26,7 @@ static const qp_vector_path *path_in_use(void)
     return chosen;
 }
 
-const char *const *qp_block_fma_paths(void)
+const char *const *qp_vector_paths(void)
 {
     static const char *names[PATHS + 1];
     int count = 0;
@@ -35,9 +35,9 @@ const char *const *qp_block_fma_paths(void)
     return names;
 }
 
-const char *qp_block_fma_path(void) { return path_in_use()->name; }
+const char *qp_vector_path_name(void) { return path_in_use()->name; }
 
-bool qp_block_fma_use(const char *name)
+bool qp_vector_path_use(const char *name)
 {
     for (int i = 0; i < PATHS; i++)
         if (!strcmp(all_paths[i]->name, name) && all_paths[i]->runs_here()) {
@@ -233,8 +233,8 @@ static void products_of_lanes(const qp_matrix_fma_args *args, const qp_vector_pa
     const int64_t tiles = (args->n + path->lanes - 1) / path->lanes;
     for (int64_t first = 0; first < args->m; first += LANE_ROWS) {
         const int64_t rows = min64(LANE_ROWS, args->m - first);
-        const int64_t work = 4 * args->batch * rows * args->n * args->k; /* as slow as so many in blocks */
-#pragma omp parallel for schedule(dynamic, 4) if (QP_WORTH_THREADS(work))
+        /* A multiply-add costs four times one in blocks. */
+#pragma omp parallel for schedule(dynamic, 4) if (QP_WORTH_THREADS(4 * args->batch * rows * args->n * args->k))
         for (int64_t i = 0; i < args->batch * tiles; i++) {
             const qp_matrix_fma_args one = product_at(args, i / tiles);
             tile_of_lanes(&one, path, first, rows, i % tiles * path->lanes);

@@ -23,7 +23,7 @@ typedef struct qp_rows {
 
 /* y[m, n] = sum over k of a[m, k] * b[n, k], rounded to bf16; a batch of such products. */
 typedef struct qp_matrix_fma_args {
-    int64_t m, n, k;
+    int64_t m, n, k;                   /* at least 1 */
     int64_t batch;                     /* at least 1 */
     int64_t a_batch, b_batch, y_batch; /* elements from one product's operand to the next one's */
     const qp_bf16 *a;                  /* a row's K elements lie side by side */
@@ -41,10 +41,10 @@ QP_MUST_USE qp_status qp_matrix_fma(const qp_matrix_fma_args *args);
 
 /* The ways to compute it, which give the same bits: "avx512", "avx2", "portable". Names of those that this machine can
  * run, the fastest first, NULL-ended; the one in use, at first the fastest; and the choice of another (false: there is no
- * such way here). Not to be chosen while a product runs. */
-const char *const *qp_block_fma_paths(void);
-const char *qp_block_fma_path(void);
-bool qp_block_fma_use(const char *name);
+ * such way here). Not for several threads at once, nor while a product runs. */
+const char *const *qp_vector_paths(void);
+const char *qp_vector_path_name(void);
+bool qp_vector_path_use(const char *name);
 
 #ifdef __cplusplus
 }

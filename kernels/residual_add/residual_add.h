@@ -26,7 +26,7 @@ extern const qp_operation qp_residual_add_operation;
 
 qp_residual_add_args qp_residual_add_bind(const qp_call *call);
 QP_MUST_USE qp_status qp_residual_add_cpu(const qp_call *call);
-QP_MUST_USE qp_status qp_residual_add_cuda(const qp_call *call); /* CUDA: the operands are the device's */
+QP_MUST_USE qp_status qp_residual_add_cuda(const qp_call *call);   /* CUDA: the operands are the device's */
 QP_MUST_USE qp_status qp_residual_add_oracle(const qp_call *call); /* the same operands, activations in f64 */
 
 #ifdef __cplusplus

@@ -37,7 +37,7 @@ extern const qp_operation qp_rms_norm_operation;
 
 qp_rms_norm_args qp_rms_norm_bind(const qp_call *call);
 QP_MUST_USE qp_status qp_rms_norm_cpu(const qp_call *call);
-QP_MUST_USE qp_status qp_rms_norm_cuda(const qp_call *call); /* CUDA: the operands are the device's */
+QP_MUST_USE qp_status qp_rms_norm_cuda(const qp_call *call);   /* CUDA: the operands are the device's */
 QP_MUST_USE qp_status qp_rms_norm_oracle(const qp_call *call); /* the same operands, activations in f64 */
 
 #ifdef __cplusplus

@@ -32,7 +32,7 @@ extern const qp_operation qp_rope_operation;
 
 qp_rope_args qp_rope_bind(const qp_call *call);
 QP_MUST_USE qp_status qp_rope_cpu(const qp_call *call);
-QP_MUST_USE qp_status qp_rope_cuda(const qp_call *call); /* CUDA: the operands are the device's */
+QP_MUST_USE qp_status qp_rope_cuda(const qp_call *call);   /* CUDA: the operands are the device's */
 QP_MUST_USE qp_status qp_rope_oracle(const qp_call *call); /* the same operands, activations in f64 */
 
 #ifdef __cplusplus

@@ -42,7 +42,7 @@ qp_rotary_embedding_args qp_rotary_embedding_bind(const qp_call *call);
 /* R1: the D/2 frequencies, on the host for every implementation. */
 void qp_rotary_inv_freq(double theta, int64_t d, float *inv_freq);
 QP_MUST_USE qp_status qp_rotary_embedding_cpu(const qp_call *call);
-QP_MUST_USE qp_status qp_rotary_embedding_cuda(const qp_call *call); /* CUDA: the operands are the device's */
+QP_MUST_USE qp_status qp_rotary_embedding_cuda(const qp_call *call);   /* CUDA: the operands are the device's */
 QP_MUST_USE qp_status qp_rotary_embedding_oracle(const qp_call *call); /* the same operands, activations in f64 */
 
 #ifdef __cplusplus

@@ -29,7 +29,7 @@ extern const qp_operation qp_silu_operation;
 
 qp_silu_args qp_silu_bind(const qp_call *call);
 QP_MUST_USE qp_status qp_silu_cpu(const qp_call *call);
-QP_MUST_USE qp_status qp_silu_cuda(const qp_call *call); /* CUDA: the operands are the device's */
+QP_MUST_USE qp_status qp_silu_cuda(const qp_call *call);   /* CUDA: the operands are the device's */
 QP_MUST_USE qp_status qp_silu_oracle(const qp_call *call); /* the same operands, activations in f64 */
 
 #ifdef __cplusplus

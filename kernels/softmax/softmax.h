@@ -32,7 +32,7 @@ extern const qp_operation qp_softmax_operation;
 
 qp_softmax_args qp_softmax_bind(const qp_call *call);
 QP_MUST_USE qp_status qp_softmax_cpu(const qp_call *call);
-QP_MUST_USE qp_status qp_softmax_cuda(const qp_call *call); /* CUDA: the operands are the device's */
+QP_MUST_USE qp_status qp_softmax_cuda(const qp_call *call);   /* CUDA: the operands are the device's */
 QP_MUST_USE qp_status qp_softmax_oracle(const qp_call *call); /* the same operands, activations in f64 */
 
 #ifdef __cplusplus

@@ -5,8 +5,8 @@
 
 #include <stdint.h>
 
-#include "../operation.h"
-#include "bf16.h"
+#include "operation.h"
+#include "numerics/bf16.h"
 
 #ifdef __cplusplus
 extern "C" {

@@ -1,4 +1,4 @@
-#include "../cuda.cuh"
+#include "cuda.cuh"
 #include "special_array.h"
 
 namespace

@@ -1,6 +1,6 @@
 #include "special_array.h"
 
-#include "special.h"
+#include "numerics/special.h"
 
 const char *qp_special_name(qp_special function)
 {
