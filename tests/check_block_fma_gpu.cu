@@ -11,11 +11,12 @@
 #include "../kernels/numerics/block_fma.h"
 #include "../kernels/numerics/vector_path.h"
 #include "check_block_inputs.h"
+#include "check_card.cuh"
 
 namespace
 {
 
-constexpr int kM = 16, kN = 8, kK = 16, kSkipped = 77;
+constexpr int kM = 16, kN = 8, kK = 16;
 constexpr int kAccumulatorKinds = 3;
 const char *const accumulator_names[kAccumulatorKinds] = { "zero", "like the inputs", "any bits" };
 
@@ -39,13 +40,6 @@ __global__ void one_block(const qp_bf16 *a, const qp_bf16 *b, const float *c, fl
                    "r"(pair(a + row * kK + column + 8)), "r"(pair(a + (row + 8) * kK + column + 8)),
                    "r"(pair(b + row * kK + column)), "r"(pair(b + row * kK + column + 8)), "f"(c_low[0]), "f"(c_low[1]),
                    "f"(c_high[0]), "f"(c_high[1]));
-}
-
-void check(cudaError_t error, const char *what)
-{
-    if (error == cudaSuccess) return;
-    std::printf("%s: %s\n", what, cudaGetErrorString(error));
-    std::exit(1);
 }
 
 /* Runs the product on the card; the result is poisoned before. */
@@ -164,17 +158,7 @@ long compare(int kind, int how, int matrices)
 int main(int argc, char **argv)
 {
     const int matrices = argc > 1 ? std::atoi(argv[1]) : 8000;
-    cudaDeviceProp device;
-    int count = 0;
-    if (cudaGetDeviceCount(&count) != cudaSuccess || count == 0 || cudaGetDeviceProperties(&device, 0) != cudaSuccess) {
-        std::printf("skipped: no CUDA device is usable\n");
-        return kSkipped;
-    }
-    if (device.major != 9) {
-        std::printf("skipped: the model is that of compute capability 9, and %s has %d\n", device.name, device.major);
-        return kSkipped;
-    }
-    std::printf("%s: mma.sync.m16n8k16 against the definition and the paths of the CPU\n", device.name);
+    begin_on_card("mma.sync.m16n8k16 against the definition and the paths of the CPU");
     long differ = 0;
     for (int kind = 0; kind < BLOCK_KINDS; kind++)
         for (int how = 0; how < kAccumulatorKinds; how++) differ += compare(kind, how, matrices);

@@ -9,29 +9,21 @@
 #include <thread>
 #include <vector>
 
-#include <cuda_runtime.h>
-
 #include "../kernels/numerics/bf16.h"
 #include "../kernels/special_array.h"
+#include "check_card.cuh"
 #include "check_random.h"
 
 namespace
 {
 
 constexpr int64_t kPart = INT64_C(1) << 24;
-constexpr int kParts = 256, kSkipped = 77;
+constexpr int kParts = 256;
 
 __global__ void divide(const float *x, const float *z, float *y)
 {
     const int64_t i = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
     y[i] = __fdiv_rn(x[i], z[i]);
-}
-
-void check(cudaError_t error, const char *what)
-{
-    if (error == cudaSuccess) return;
-    std::printf("%s: %s\n", what, cudaGetErrorString(error));
-    std::exit(1);
 }
 
 void check(qp_status status)
@@ -140,17 +132,7 @@ long compare_division(int parts)
 int main(int argc, char **argv)
 {
     const int parts = std::min(kParts, std::max(1, argc > 1 ? std::atoi(argv[1]) : 16));
-    cudaDeviceProp device;
-    int count = 0;
-    if (cudaGetDeviceCount(&count) != cudaSuccess || count == 0 || cudaGetDeviceProperties(&device, 0) != cudaSuccess) {
-        std::printf("skipped: no CUDA device is usable\n");
-        return kSkipped;
-    }
-    if (device.major != 9) {
-        std::printf("skipped: the model is that of compute capability 9, and %s has %d\n", device.name, device.major);
-        return kSkipped;
-    }
-    std::printf("%s: the CPU's special functions against its own\n", device.name);
+    begin_on_card("the CPU's special functions against its own");
     long differ = 0;
     for (int f = 0; f < QP_SPECIALS; f++) differ += compare(static_cast<qp_special>(f), parts);
     differ += compare_division(parts);
