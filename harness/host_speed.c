@@ -98,9 +98,10 @@ double qp_host_product_rate(const qp_host_product *p, const qp_time *time)
 
 typedef struct work {
     qp_status (*run)(void *context);
-    void (*poison)(void *context); /* the result, so that the next run has to write it */
     bool (*is_right)(void *context);
     void *context;
+    void *result; /* is poisoned, so that the next run has to write it */
+    size_t bytes;
 } work;
 
 typedef struct stopwatch {
@@ -126,10 +127,10 @@ static qp_status time_work(const stopwatch *watch, work *w, qp_time *time)
     double first = 0.0;
     qp_samples samples;
     *time = (qp_time){ .why = "its result is wrong" };
-    w->poison(w->context);
+    memset(w->result, QP_POISON, w->bytes);
     QP_TRY(take_runs(w, 1, &first)); /* wakes the threads, and brings the operands into the caches as far as they fit */
     if (!w->is_right(w->context)) return QP_OK;
-    w->poison(w->context);
+    memset(w->result, QP_POISON, w->bytes);
     const int64_t wanted = qp_host_samples(watch->samples, first, watch->budget);
     const qp_status status = qp_timer_sample(watch->timer, wanted, 1, take_runs, w, &samples);
     if (status == QP_OK && w->is_right(w->context)) *time = qp_time_of(&samples, 1);
@@ -189,12 +190,6 @@ static qp_status read_weights(void *context)
     return QP_OK;
 }
 
-static void poison_sum(void *context)
-{
-    reader *r = context;
-    r->sum = ~r->want;
-}
-
 static bool is_sum_right(void *context)
 {
     const reader *r = context;
@@ -246,7 +241,7 @@ static qp_status measure_read(qp_timer *timer, const qp_plan *plan, int64_t samp
     QP_TRY(open_reader(plan, &r));
     for (int64_t i = 0; i < r.count; i++) speed->read_bytes += (uint64_t)r.chunks[i].bytes;
     const stopwatch watch = { timer, samples, read_budget };
-    work w = { read_weights, poison_sum, is_sum_right, &r };
+    work w = { read_weights, is_sum_right, &r, &r.sum, sizeof r.sum };
     const qp_status status = time_scaling(&watch, &w, &speed->read);
     const double seconds = speed->read.all.seconds.median;
     speed->read_bytes_per_second = seconds > 0.0 ? (double)speed->read_bytes / seconds : 0.0;
@@ -352,29 +347,6 @@ static qp_status run_openblas(void *context)
     return QP_OK;
 }
 
-static void poison(const operands *o, const qp_host_memory *result, size_t element)
-{
-    memset(result->data, QP_POISON, (size_t)(o->m * o->n) * element);
-}
-
-static void poison_contract(void *context)
-{
-    const operands *o = context;
-    poison(o, &o->narrow_y, sizeof(qp_bf16));
-}
-
-static void poison_plain(void *context)
-{
-    const operands *o = context;
-    poison(o, &o->y, sizeof(float));
-}
-
-static void poison_openblas(void *context)
-{
-    const operands *o = context;
-    poison(o, &o->by, sizeof(float));
-}
-
 /* The element that is looked at in place of the i-th: all over the product, its first and its last among them. */
 static int64_t place_of(const operands *o, int i)
 {
@@ -477,7 +449,7 @@ static void free_operands(operands *o)
 static qp_status time_path(const stopwatch *watch, operands *o, const char *name, qp_host_product *p)
 {
     struct qp_host_path *path = &p->path[p->path_count++];
-    work w = { run_contract, poison_contract, is_contract_right, o };
+    work w = { run_contract, is_contract_right, o, o->narrow_y.data, (size_t)(o->m * o->n) * sizeof(qp_bf16) };
     path->name = name;
     return time_scaling(watch, &w, &path->time);
 }
@@ -497,8 +469,9 @@ static qp_status time_paths(const stopwatch *watch, operands *o, bool all, qp_ho
 static qp_status measure_product(const stopwatch *watch, operands *o, bool all_paths, const char *no_openblas,
                                  qp_host_product *p)
 {
-    work plain = { run_plain, poison_plain, is_plain_right, o };
-    work openblas = { run_openblas, poison_openblas, is_openblas_right, o };
+    const size_t bytes = (size_t)(p->m * p->n) * sizeof(float);
+    work plain = { run_plain, is_plain_right, o, o->y.data, bytes };
+    work openblas = { run_openblas, is_openblas_right, o, o->by.data, bytes };
     o->m = p->m;
     QP_TRY(time_paths(watch, o, all_paths, p));
     QP_TRY(time_scaling(watch, &plain, &p->plain)); /* before OpenBLAS, which is compared with it */

@@ -7,8 +7,7 @@
  *   ex2        int8   [2^23]        ex2.approx.ftz(1 + i 2^-23), likewise
  *   checksums  uint64 [5, 2^12]     of rsqrtf, ex2.approx.ftz, expf, cosf, sinf for all 2^32 arguments, in chunks of 2^20:
  *                                   qp_special_checksums_cuda (kernels/special_array.h)
- * The nearest f32 is that of 1 / sqrt or exp2 in double: none of these arguments lies so close to a tie that a libm of less
- * than 1 ulp of double could round it otherwise. */
+ * The nearest f32 is that of 1 / sqrt(x) or exp2(x) in double. */
 #ifndef QP_PROFILE_H
 #define QP_PROFILE_H
 

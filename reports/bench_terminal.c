@@ -45,20 +45,15 @@ static cell say_bytes(double bytes)
     return say_scaled(bytes, units);
 }
 
-/* Multiply-adds a second, all in one unit, for they are compared. */
-static cell say_macs(double rate)
-{
-    cell c = { "-" };
-    if (rate > 0.0) (void)snprintf(c.text, sizeof c.text, "%.*f", rate < 9.995e9 ? 2 : 1, rate / 1e9);
-    return c;
-}
-
 static cell say_factor(double factor)
 {
     cell c = { "-" };
     if (factor > 0.0) (void)snprintf(c.text, sizeof c.text, "%.*f", factor < 9.995 ? 2 : 1, factor);
     return c;
 }
+
+/* Multiply-adds a second, all in one unit, for they are compared. */
+static cell say_macs(double rate) { return say_factor(rate / 1e9); }
 
 static cell say_percent(double share)
 {

@@ -3,7 +3,7 @@
 #   usage: reports/on_cpu.sh FOLDER STEP...      steps: build bits bench
 #   build  the program with gcc and with clang, without optimisation and with all of it
 #   bits   these and the embedded golden, with each kind of vectors of the machine: no bit depends on any of it
-#   bench  how fast it is, on a quiet machine; and the decode step with threads that soon sleep while they wait, and that spin,
+#   bench  how fast it is, on a quiet machine, its decode step five times more; and the decode step with threads that soon sleep while they wait, and that spin,
 #          beside as many other programs as there are processors
 # Ends with 1 if a step failed, with 2 for a step that does not exist.
 set -uo pipefail
@@ -37,13 +37,15 @@ last_line() { # NAME COMMAND...
 }
 
 bits() {
-    local name test path
+    local name test path paths
     for name in $BUILDS; do
         for test in $TESTS; do
             last_line "$name, $test" env OMP_NUM_THREADS=1 "$FOLDER/$name/tests/$test" || FAILED=1
         done
-        for path in $("$FOLDER/$name/qwen3-parity" info --model golden/qwen3-tiny |
-            sed -n 's/^backends *cpu, with vectors of//p' | sed 's/ (in use)//'); do
+        paths=$("$FOLDER/$name/qwen3-parity" info --model golden/qwen3-tiny |
+            sed -n 's/^backends *cpu, with vectors of//p' | sed 's/ (in use)//')
+        [ -n "$paths" ] || FAILED=1
+        for path in $paths; do
             # shellcheck disable=SC2086 # a list of options
             last_line "$name, $path" env "QP_VECTORS=$path" "$FOLDER/$name/qwen3-parity" verify $TINY || FAILED=1
         done
@@ -56,6 +58,10 @@ bench() {
     {
         echo "\$ qwen3-parity bench --backend cpu --shape qwen3-0.6b"
         "$PROGRAM" bench --backend cpu --shape qwen3-0.6b || FAILED=1
+        printf '\n$ qwen3-parity bench --backend cpu --shape qwen3-0.6b --phase decode, five times: how much a run is worth\n'
+        for ((i = 0; i < 5; i++)); do
+            "$PROGRAM" bench --backend cpu --shape qwen3-0.6b --phase decode | grep -E '^(reading  |decoding|busy)'
+        done
         for policy in GOMP_SPINCOUNT=10000 OMP_WAIT_POLICY=active; do
             printf '\n$ %s qwen3-parity bench --backend cpu --shape qwen3-0.6b --phase decode, beside as many programs as processors\n' $policy
             busy=()

@@ -5,15 +5,16 @@
 #include "commands.h"
 
 #if defined(__GLIBC__) && defined(_OPENMP)
-/* A thread that waits for others shall soon sleep. GCC's OpenMP lets it spin for milliseconds, and on a machine with other
- * work, as CI is, two threads are then no better than one (reports/published/bench-cpu.txt). The library reads this before main and before any constructor here, hence this place,
+/* A thread that waits for others shall soon sleep. GCC's OpenMP lets it spin for long, which on a machine with other work,
+ * as CI is, takes a processor from those it waits for: a decode step beside two other programs took 538 ms in place of 409
+ * (reports/published/bench-cpu.txt). The library reads this before main and before any constructor here, hence this place,
  * which glibc's loader calls before it initialises libraries. */
 static void spin_briefly(int count, char **arguments, char **environment)
 {
     (void)count;
     (void)arguments;
     (void)environment;
-    if (!getenv("OMP_WAIT_POLICY")) (void)setenv("GOMP_SPINCOUNT", "10000", 0); /* about 0.1 ms */
+    if (!getenv("OMP_WAIT_POLICY")) (void)setenv("GOMP_SPINCOUNT", "10000", 0);
 }
 __attribute__((section(".preinit_array"), used)) static void (*const before_libraries)(int, char **,
                                                                                        char **) = spin_briefly;

@@ -51,7 +51,7 @@ static qp_status check_usage(void)
     return QP_OK;
 }
 
-enum { MAX_ROWS = 64, MAX_WORDS = 2048, MAX_LINES = 1024, KEPT_BITS = 25 /* B3 of block_fma.h */ };
+enum { MAX_ROWS = 64, MAX_WORDS = 2048, MAX_LINES = 1024 };
 
 typedef struct probe_row {
     const qp_implementation *implementation;
@@ -224,9 +224,9 @@ static bool is_the_twins(const qp_probe_unit *unit)
 {
     if (unit->width == 0) return true;
     const bool width = unit->width == QP_BLOCK_K || (unit->width_is_least && unit->width < QP_BLOCK_K);
-    const bool accumulator = unit->accumulator_bits == 0 || unit->accumulator_bits == KEPT_BITS;
+    const bool accumulator = unit->accumulator_bits == 0 || unit->accumulator_bits == QP_KEPT_BITS;
     const bool sum = unit->sum == QP_PROBE_UNTOLD || unit->sum == QP_PROBE_TO_ZERO;
-    return width && accumulator && sum && unit->product_bits == KEPT_BITS && unit->cut == QP_PROBE_TO_ZERO &&
+    return width && accumulator && sum && unit->product_bits == QP_KEPT_BITS && unit->cut == QP_PROBE_TO_ZERO &&
            !unit->normalised && unit->subnormal_factors && unit->subnormal_sums;
 }
 
@@ -324,7 +324,7 @@ static int print_rows(void)
 
 /* ---- The card's special functions. ---- */
 
-enum { CHUNKS = 64 }; /* of each function that are computed on the CPU, too: a minute would be for all */
+enum { CHUNKS = 64 }; /* of each function that are computed on the CPU, too: a sample, since all would take long */
 
 static void print_special(const qp_profile *profile)
 {

@@ -2,7 +2,7 @@
 
 #include "strict_fp.h"
 
-enum { KEPT_BITS = 25, MIN_EXPONENT = -126, LEAST_E = -133, F32_FRACTION_BITS = 23, BF16_FRACTION_BITS = 7 };
+enum { MIN_EXPONENT = -126, LEAST_E = -133, F32_FRACTION_BITS = 23, BF16_FRACTION_BITS = 7 };
 
 static const uint32_t canonical_nan = 0x7fffffffu;
 static const uint32_t infinity_bits = 0x7f800000u;
@@ -94,11 +94,11 @@ float qp_block_fma(float accumulator, const qp_bf16 a[QP_BLOCK_K], const qp_bf16
 
     /* A term is significand * 2^(exponent - fraction bits); counted in units of 2^(E - 25) it is
      * significand * 2^(exponent - E + 25 - fraction bits). (B3) */
-    int64_t sum = cut(acc.significand, largest - acc.exponent - (KEPT_BITS - F32_FRACTION_BITS));
+    int64_t sum = cut(acc.significand, largest - acc.exponent - (QP_KEPT_BITS - F32_FRACTION_BITS));
     for (int k = 0; k < QP_BLOCK_K; k++)
         if (product[k].significand)
-            sum += cut(product[k].significand, largest - product[k].exponent - (KEPT_BITS - 2 * BF16_FRACTION_BITS));
-    return f32_cut(sum, largest - KEPT_BITS); /* B4 */
+            sum += cut(product[k].significand, largest - product[k].exponent - (QP_KEPT_BITS - 2 * BF16_FRACTION_BITS));
+    return f32_cut(sum, largest - QP_KEPT_BITS); /* B4 */
 }
 
 float qp_chain_fma(float accumulator, const qp_bf16 *a, const qp_bf16 *b, int64_t b_stride, int64_t k)

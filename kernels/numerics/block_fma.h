@@ -27,7 +27,7 @@
 extern "C" {
 #endif
 
-enum { QP_BLOCK_K = 16 };
+enum { QP_BLOCK_K = 16, QP_KEPT_BITS = 25 /* B3 */ };
 
 /* What follows is written straight from the definition: for any values, and slow. matrix_fma.h is the fast way to the same
  * bits. */

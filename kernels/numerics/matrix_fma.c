@@ -233,7 +233,7 @@ static void products_of_lanes(const qp_matrix_fma_args *args, const qp_vector_pa
     const int64_t tiles = (args->n + path->lanes - 1) / path->lanes;
     for (int64_t first = 0; first < args->m; first += LANE_ROWS) {
         const int64_t rows = min64(LANE_ROWS, args->m - first);
-        /* A multiply-add costs four times one in blocks. */
+        /* Slower than blocks, so that threads are worth it sooner. */
 #pragma omp parallel for schedule(dynamic, 4) if (QP_WORTH_THREADS(4 * args->batch * rows * args->n * args->k))
         for (int64_t i = 0; i < args->batch * tiles; i++) {
             const qp_matrix_fma_args one = product_at(args, i / tiles);

@@ -46,8 +46,9 @@ float qp_ex2(float x)
     return qp_f32_from_bits(qp_unit_ex2(fraction) + (fixed - fraction));
 }
 
-/* fma in f64, which rounds twice: the product is exact, the sum is rounded to f64 and then to f32. In the three places
- * below that never shows: compared with fmaf for all 2^32 x. Without -mfma, fmaf is a call, and expf of scores is hot. */
+/* fma in f64, which rounds twice: the product is exact, the sum is rounded to f64 and then to f32. Below that never shows:
+ * the whole function is the card's for all 2^32 x (reports/published/special-h200.txt). Without -mfma, fmaf is a call, and
+ * expf of scores is hot. */
 static float fma_in_expf(float a, float b, float c) { return (float)((double)a * (double)b + (double)c); }
 
 float qp_exp(float x)

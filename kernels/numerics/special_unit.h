@@ -13,8 +13,8 @@
  *       of a one's complement in place of a negation.
  *   U6  rsqrt(1) is exactly 1, where U5 gives 1 - 2^-24.
  *
- * Source: derived from what the card returns for all 3 * 2^23 arguments, golden/profiles/sm_90.h5; no other coefficients
- * near these reproduce them. The test "special_unit" compares every one. Where the 6114 comes from is not known. */
+ * Source: derived from what the card returns for all 3 * 2^23 arguments, golden/profiles/sm_90.h5; tests/check_profile.c
+ * compares every one. Where the 6114 comes from is not known. */
 #ifndef QP_SPECIAL_UNIT_H
 #define QP_SPECIAL_UNIT_H
 

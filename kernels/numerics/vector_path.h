@@ -30,11 +30,11 @@ extern "C" {
 enum { QP_PAIRS = QP_BLOCK_K / 2, QP_MAX_TILE = 32 };
 
 enum {
-    QP_VECTOR_LEAST_FIELDS = 254 - 99,         /* f(a) + f(b), for LEAST_E */
-    QP_VECTOR_MOST_FIELDS = 254 + 127,         /* of a finite accumulator, f + 127 */
-    QP_VECTOR_SCALE_FIELDS = 254 + 25 + 127,   /* minus the sum of fields: the field of 2^(25 - E) */
-    QP_VECTOR_UNSCALE_FIELDS = 254 + 25 - 127, /* the sum of fields minus it: the field of 2^(E - 25) */
-    QP_VECTOR_COMMON_END = (127 + 27) << 7     /* bits 7 to 14 of 2^27 */
+    QP_VECTOR_LEAST_FIELDS = 254 - 99,                   /* f(a) + f(b), for LEAST_E */
+    QP_VECTOR_MOST_FIELDS = 254 + 127,                   /* of a finite accumulator, f + 127 */
+    QP_VECTOR_SCALE_FIELDS = 254 + QP_KEPT_BITS + 127,   /* minus the sum of fields: the field of 2^(25 - E) */
+    QP_VECTOR_UNSCALE_FIELDS = 254 + QP_KEPT_BITS - 127, /* the sum of fields minus it: the field of 2^(E - 25) */
+    QP_VECTOR_COMMON_END = (127 + 27) << 7               /* bits 7 to 14 of 2^27 */
 };
 
 /* A block of a row of A, ready to be broadcast. */
