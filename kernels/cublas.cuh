@@ -8,12 +8,6 @@
 
 namespace qp {
 
-/* Pieces of a workspace, each aligned as PyTorch's allocator aligns a tensor. */
-inline size_t piece_bytes(int64_t elements)
-{
-    return (static_cast<size_t>(elements) * sizeof(qp_bf16) + QP_ALIGNMENT - 1) / QP_ALIGNMENT * QP_ALIGNMENT;
-}
-
 constexpr int kCopyThreads = 256;
 
 /* One thread an item of `width` items a row. */

@@ -42,6 +42,12 @@ inline unsigned blocks_of(int64_t tiles)
     return static_cast<unsigned>(tiles < kMostBlocks ? tiles : kMostBlocks);
 }
 
+/* Pieces of a workspace, each aligned as PyTorch's allocator aligns a tensor. */
+inline size_t piece_bytes(int64_t elements)
+{
+    return (static_cast<size_t>(elements) * sizeof(qp_bf16) + QP_ALIGNMENT - 1) / QP_ALIGNMENT * QP_ALIGNMENT;
+}
+
 /* The status of the launch just made. Only what the launch itself did wrong shows here; what a kernel does wrong while it
  * runs shows when the device is next waited for (model/device.h). */
 inline qp_status launched(const char *operation)
@@ -52,6 +58,6 @@ inline qp_status launched(const char *operation)
                : qp_fail(QP_DEVICE, "%s could not be launched: %s", operation, cudaGetErrorString(error));
 }
 
-}  // namespace qp
+} // namespace qp
 
 #endif

@@ -1,43 +1,13 @@
-#include "../cuda.cuh"
-#include "../numerics/warp.cuh"
+#include "argmax.cuh"
 #include "argmax.h"
 
 namespace {
 
-using qp::kWarp;
-using qp::kWholeWarp;
+using namespace qp;
 
 constexpr int kThreads = 1024, kVector = 8;
 
-using vector = qp::vector<kVector>;
-
-struct candidate {
-    unsigned rank; /* grows with the value */
-    int64_t index;
-};
-
-/* O1: both zeros have one rank, and so have all NaNs, above the infinity. No value has the rank 0. */
-__device__ unsigned rank_of(qp_bf16 value)
-{
-    const unsigned magnitude = value.bits & 0x7fffu;
-    if (magnitude > 0x7f80u) return 0xffffu;
-    return value.bits & 0x8000u ? 0x8000u - magnitude : 0x8000u + magnitude;
-}
-
-/* O1: the larger value, and of equal ones the lower index; so the order of comparisons does not matter. */
-__device__ candidate better(candidate a, candidate b)
-{
-    return a.rank > b.rank || (a.rank == b.rank && a.index < b.index) ? a : b;
-}
-
-/* Lane 0 gets the best of the warp. */
-__device__ candidate best_of_warp(candidate best)
-{
-    for (int offset = kWarp / 2; offset > 0; offset /= 2)
-        best = better(best, { __shfl_down_sync(kWholeWarp, best.rank, offset),
-                              __shfl_down_sync(kWholeWarp, best.index, offset) });
-    return best;
-}
+using vector8 = vector<kVector>;
 
 /* One block for the last row. The elements past the last whole vector, or all without vectors, are taken one by one. */
 __global__ void __launch_bounds__(kThreads) argmax(const qp_bf16 *row, const int64_t n, int64_t *y, const bool vectors)
@@ -47,7 +17,7 @@ __global__ void __launch_bounds__(kThreads) argmax(const qp_bf16 *row, const int
     const int64_t whole = vectors ? n / kVector * kVector : 0;
     candidate best = { 0, 0 };
     for (int64_t start = static_cast<int64_t>(t) * kVector; start < whole; start += kThreads * kVector) {
-        const vector v = *reinterpret_cast<const vector *>(row + start);
+        const vector8 v = *reinterpret_cast<const vector8 *>(row + start);
 #pragma unroll
         for (int i = 0; i < kVector; i++) best = better(best, { rank_of(v.at[i]), start + i });
     }

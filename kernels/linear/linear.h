@@ -42,6 +42,9 @@ QP_MUST_USE qp_status qp_linear_cuda(const qp_call *call);   /* the contract: ou
 QP_MUST_USE qp_status qp_linear_cublas(const qp_call *call); /* PyTorch's own call */
 QP_MUST_USE qp_status qp_linear_oracle(const qp_call *call); /* the same operands, activations in f64 */
 
+/* For planted faults of fused operations: R1 is left out, y is f32. Slow. */
+QP_MUST_USE qp_status qp_linear_unrounded(const qp_call *call);
+
 #ifdef __cplusplus
 }
 #endif

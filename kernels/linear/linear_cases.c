@@ -1,5 +1,8 @@
 #include "linear.h"
 
+#include "../numerics/block_fma.h"
+#include "../threads.h"
+
 qp_linear_args qp_linear_bind(const qp_call *call)
 {
     return (qp_linear_args){
@@ -11,6 +14,16 @@ qp_linear_args qp_linear_bind(const qp_call *call)
         .k = call->extent[QP_LINEAR_K],
         .part = call->params.part > 0 ? call->params.part : call->extent[QP_LINEAR_K],
     };
+}
+
+qp_status qp_linear_unrounded(const qp_call *call)
+{
+    const qp_linear_args a = qp_linear_bind(call);
+    float *y = call->out[0];
+#pragma omp parallel for if (QP_WORTH_THREADS(a.m * a.n * a.k))
+    for (int64_t i = 0; i < a.m * a.n; i++)
+        y[i] = qp_split_chain_fma(a.x + i / a.n * a.k, a.weight + i % a.n * a.k, a.k, a.part);
+    return QP_OK;
 }
 
 static const char *precondition(const qp_call *call)

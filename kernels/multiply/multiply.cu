@@ -1,13 +1,11 @@
 #include "../elementwise.cuh"
+#include "multiply.cuh"
 #include "multiply.h"
 
 namespace {
 
 struct product {
-    __device__ qp_bf16 operator()(qp_bf16 a, qp_bf16 b) const
-    {
-        return qp_bf16_from_f32(__fmul_rn(qp_bf16_to_f32(a), qp_bf16_to_f32(b))); /* R1 */
-    }
+    __device__ qp_bf16 operator()(qp_bf16 a, qp_bf16 b) const { return qp::multiply_element(a, b); }
 };
 
 } // namespace

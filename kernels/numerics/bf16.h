@@ -40,12 +40,16 @@ QP_HOST_DEVICE static inline float qp_bf16_to_f32(qp_bf16 value)
  * as the card's conversion does (PTX ISA, "cvt": a NaN source gives the canonical NaN). */
 QP_HOST_DEVICE static inline qp_bf16 qp_bf16_from_f32(float value)
 {
-    const uint32_t bits = qp_f32_bits(value);
     qp_bf16 result;
+#ifdef __CUDA_ARCH__
+    asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(result.bits) : "f"(value));
+#else
+    const uint32_t bits = qp_f32_bits(value);
     if ((bits & 0x7fffffffu) > 0x7f800000u)
         result.bits = 0x7fff;
     else
         result.bits = (uint16_t)((bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16);
+#endif
     return result;
 }
 

@@ -23,13 +23,13 @@ __device__ __forceinline__ float fold_warp(float sum)
     return sum;
 }
 
-/* M1, M2, M3: what lane `lane` of `lanes` sums of a row of n. */
-template <typename Summands>
-__device__ __forceinline__ float mean_lane_sum(const Summands &x, int64_t n, int lane, int lanes)
+/* M1, M2, M3: what lane `lane` of `lanes` sums of a row of n. Index is the type to count elements in. */
+template <typename Summands, typename Index>
+__device__ __forceinline__ float mean_lane_sum(const Summands &x, Index n, int lane, int lanes)
 {
     float a[QP_MEAN_VECTOR] = {};
     if (n >= QP_MEAN_VECTOR_MIN) { /* M1 */
-        for (int64_t start = QP_MEAN_VECTOR * lane; start < n; start += QP_MEAN_VECTOR * lanes) {
+        for (Index start = QP_MEAN_VECTOR * lane; start < n; start += QP_MEAN_VECTOR * lanes) {
             const float4 v = x.four(start);
             a[0] = __fadd_rn(a[0], v.x);
             a[1] = __fadd_rn(a[1], v.y);
@@ -37,7 +37,7 @@ __device__ __forceinline__ float mean_lane_sum(const Summands &x, int64_t n, int
             a[3] = __fadd_rn(a[3], v.w);
         }
     } else { /* M2 */
-        for (int64_t start = lane; start < n; start += QP_MEAN_VECTOR * lanes)
+        for (Index start = lane; start < n; start += QP_MEAN_VECTOR * lanes)
 #pragma unroll
             for (int i = 0; i < QP_MEAN_VECTOR; i++)
                 if (start + i * lanes < n) a[i] = __fadd_rn(a[i], x.one(start + i * lanes));
@@ -70,12 +70,10 @@ __device__ __forceinline__ float softmax_warp_sum(const Summands &x, int64_t n, 
     return sum;
 }
 
-/* S2, S3, S4: every thread of a block of QP_SOFTMAX_THREADS gets the sum, and all call together. `shared` has a place
- * for each warp. */
+/* S2, S3, S4: what thread t of QP_SOFTMAX_THREADS adds. */
 template <typename Summands>
-__device__ __forceinline__ float softmax_block_sum(const Summands &x, int64_t n, int64_t row, float *shared)
+__device__ __forceinline__ float softmax_thread_sum(const Summands &x, int64_t n, int64_t row, int t)
 {
-    const int t = static_cast<int>(threadIdx.x);
     const qp_softmax_parts parts = qp_softmax_parts_of(n, row);
     const int64_t rest = parts.head + parts.body, own = t - (QP_SOFTMAX_THREADS - parts.head);
     float sum = own >= 0 ? x.one(own) : 0.0f;
@@ -83,8 +81,16 @@ __device__ __forceinline__ float softmax_block_sum(const Summands &x, int64_t n,
          start += QP_SOFTMAX_THREADS * QP_SOFTMAX_VECTOR)
 #pragma unroll
         for (int i = 0; i < QP_SOFTMAX_VECTOR; i++) sum = __fadd_rn(sum, x.one(start + i));
+#pragma unroll 4
     for (int64_t i = rest + t; i < n; i += QP_SOFTMAX_THREADS) sum = __fadd_rn(sum, x.one(i));
+    return sum;
+}
 
+/* The fold of S2, S3, S4: every thread of a block of QP_SOFTMAX_THREADS gets the sum of what they give, and all call
+ * together. `shared` has a place for each warp. */
+__device__ __forceinline__ float softmax_block_fold(float sum, float *shared)
+{
+    const int t = static_cast<int>(threadIdx.x);
     sum = fold_warp(sum);
     __syncthreads(); /* what `shared` held before has been read */
     if (t % kWarp == 0) shared[t / kWarp] = sum;
@@ -95,6 +101,13 @@ __device__ __forceinline__ float softmax_block_sum(const Summands &x, int64_t n,
     }
     __syncthreads();
     return shared[0];
+}
+
+/* S2, S3, S4 of a block of QP_SOFTMAX_THREADS, as softmax_block_fold. */
+template <typename Summands>
+__device__ __forceinline__ float softmax_block_sum(const Summands &x, int64_t n, int64_t row, float *shared)
+{
+    return softmax_block_fold(softmax_thread_sum(x, n, row, static_cast<int>(threadIdx.x)), shared);
 }
 
 } // namespace qp

@@ -1,13 +1,11 @@
 #include "../elementwise.cuh"
+#include "residual_add.cuh"
 #include "residual_add.h"
 
 namespace {
 
 struct add {
-    __device__ qp_bf16 operator()(qp_bf16 residual, qp_bf16 x) const
-    {
-        return qp_bf16_from_f32(__fadd_rn(qp_bf16_to_f32(residual), qp_bf16_to_f32(x))); /* R1 */
-    }
+    __device__ qp_bf16 operator()(qp_bf16 residual, qp_bf16 x) const { return qp::residual_add_element(residual, x); }
 };
 
 } // namespace

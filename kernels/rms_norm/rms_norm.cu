@@ -1,5 +1,4 @@
-#include "../cuda.cuh"
-#include "../numerics/reduce.cuh"
+#include "rms_norm.cuh"
 #include "rms_norm.h"
 
 namespace {
@@ -8,36 +7,7 @@ using namespace qp;
 
 constexpr int kMinThreads = 128, kVector = QP_MEAN_VECTOR;
 
-using vector = qp::vector<kVector>;
-
-__device__ vector load(const qp_bf16 *p, bool vectors)
-{
-    if (vectors) return *reinterpret_cast<const vector *>(p);
-    return { { p[0], p[1], p[2], p[3] } };
-}
-
-/* What O1 sums. */
-struct squares {
-    const qp_bf16 *x;
-    bool vectors;
-
-    __device__ static float of(qp_bf16 value)
-    {
-        return __fmul_rn(qp_bf16_to_f32(value), qp_bf16_to_f32(value)); /* R1 */
-    }
-    __device__ float one(int64_t i) const { return of(x[i]); }
-    __device__ float4 four(int64_t i) const
-    {
-        const vector v = load(x + i, vectors);
-        return make_float4(of(v.at[0]), of(v.at[1]), of(v.at[2]), of(v.at[3]));
-    }
-};
-
-__device__ qp_bf16 norm(qp_bf16 x, qp_bf16 weight, float scale)
-{
-    const qp_bf16 normalised = qp_bf16_from_f32(__fmul_rn(qp_bf16_to_f32(x), scale));       /* R4 */
-    return qp_bf16_from_f32(__fmul_rn(qp_bf16_to_f32(weight), qp_bf16_to_f32(normalised))); /* R5 */
-}
+using vector4 = vector<kVector>;
 
 /* blockDim.x lanes share a row, as O1 says, and a block has blockDim.y rows. */
 __global__ void __launch_bounds__(QP_MEAN_MAX_LANES)
@@ -51,21 +21,22 @@ __global__ void __launch_bounds__(QP_MEAN_MAX_LANES)
 
     float sum = row < a.rows ? mean_lane_sum(squares{ x, vectors }, a.dim, lane, lanes) : 0.0f;
     sum = mean_fold(sum, lane, lanes, sums + threadIdx.y * blockDim.x);
-    if (lane == 0) scales[threadIdx.y] = rsqrtf(__fadd_rn(__fmul_rn(sum, factor), a.eps)); /* O1, R2, R3 */
+    if (lane == 0) scales[threadIdx.y] = rms_norm_scale(sum, factor, a.eps); /* O1, R2, R3 */
     __syncthreads();
     if (row >= a.rows) return;
 
     const float scale = scales[threadIdx.y];
     if (vectors) {
         for (int64_t c = kVector * lane; c < a.dim; c += kVector * lanes) {
-            const vector v = load(x + c, true), weight = load(a.weight + c, true);
-            vector result;
+            const vector4 v = *reinterpret_cast<const vector4 *>(x + c),
+                          weight = *reinterpret_cast<const vector4 *>(a.weight + c);
+            vector4 result;
 #pragma unroll
-            for (int i = 0; i < kVector; i++) result.at[i] = norm(v.at[i], weight.at[i], scale);
-            *reinterpret_cast<vector *>(y + c) = result;
+            for (int i = 0; i < kVector; i++) result.at[i] = rms_norm_element(v.at[i], weight.at[i], scale);
+            *reinterpret_cast<vector4 *>(y + c) = result;
         }
     } else {
-        for (int64_t c = lane; c < a.dim; c += lanes) y[c] = norm(x[c], a.weight[c], scale);
+        for (int64_t c = lane; c < a.dim; c += lanes) y[c] = rms_norm_element(x[c], a.weight[c], scale);
     }
 }
 

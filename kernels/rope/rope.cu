@@ -1,4 +1,4 @@
-#include "../cuda.cuh"
+#include "rope.cuh"
 #include "rope.h"
 
 namespace {
@@ -6,13 +6,6 @@ namespace {
 constexpr int kVector = 8, kThreadsPerRow = 8, kRows = 16; /* 8 threads of 8 channels: half a row with D = 128 */
 
 using vector = qp::vector<kVector>;
-
-__device__ qp_bf16 rotate(float x, float rotated, qp_bf16 cos, qp_bf16 sin)
-{
-    const qp_bf16 p = qp_bf16_from_f32(__fmul_rn(x, qp_bf16_to_f32(cos)));       /* R1 */
-    const qp_bf16 q = qp_bf16_from_f32(__fmul_rn(rotated, qp_bf16_to_f32(sin))); /* R2 */
-    return qp_bf16_from_f32(__fadd_rn(qp_bf16_to_f32(p), qp_bf16_to_f32(q)));    /* R3 */
-}
 
 /* A row is one head of one token. Its channels j and j + D/2 are one thread's, as each is the other's `rotated`. T is a
  * vector, or one element where the operands or D/2 are not aligned for vectors. */
@@ -36,8 +29,8 @@ template <typename T> __global__ void __launch_bounds__(kThreadsPerRow *kRows) r
 #pragma unroll
         for (int i = 0; i < kWidth; i++) {
             const float low = qp_bf16_to_f32(x[0].at[i]), high = qp_bf16_to_f32(x[1].at[i]);
-            y[0].at[i] = rotate(low, -high, cos[0].at[i], sin[0].at[i]);
-            y[1].at[i] = rotate(high, low, cos[1].at[i], sin[1].at[i]);
+            y[0].at[i] = qp::rope_element(low, -high, cos[0].at[i], sin[0].at[i]);
+            y[1].at[i] = qp::rope_element(high, low, cos[1].at[i], sin[1].at[i]);
         }
 #pragma unroll
         for (int side = 0; side < 2; side++) *reinterpret_cast<T *>(a.y + row * a.d + side * half + j) = y[side].all;

@@ -36,6 +36,9 @@ QP_MUST_USE qp_status qp_softmax_cpu(const qp_call *call);
 QP_MUST_USE qp_status qp_softmax_cuda(const qp_call *call);   /* CUDA: the operands are the device's */
 QP_MUST_USE qp_status qp_softmax_oracle(const qp_call *call); /* the same operands, activations in f64 */
 
+/* For planted faults of fused operations: R4 is left out, y is f32. */
+QP_MUST_USE qp_status qp_softmax_unrounded(const qp_call *call);
+
 #ifdef __cplusplus
 }
 #endif

@@ -1,0 +1,41 @@
+/* The order of argmax on the card, for every kernel that looks for the largest: O1 of argmax.h. */
+#ifndef QP_ARGMAX_CUH
+#define QP_ARGMAX_CUH
+
+#include "../cuda.cuh"
+#include "../numerics/warp.cuh"
+
+namespace qp {
+
+/* An element and its place; { 0, 0 } is worse than any. */
+struct candidate {
+    unsigned rank; /* grows with the value */
+    int64_t index;
+};
+
+/* O1: both zeros have one rank, and so have all NaNs, above the infinity. No value has the rank 0. */
+__device__ __forceinline__ unsigned rank_of(qp_bf16 value)
+{
+    const unsigned magnitude = value.bits & 0x7fffu;
+    if (magnitude > 0x7f80u) return 0xffffu;
+    return value.bits & 0x8000u ? 0x8000u - magnitude : 0x8000u + magnitude;
+}
+
+/* O1: the larger value, and of equal ones the lower index; so the order of comparisons does not matter. */
+__device__ __forceinline__ candidate better(candidate a, candidate b)
+{
+    return a.rank > b.rank || (a.rank == b.rank && a.index < b.index) ? a : b;
+}
+
+/* Lane 0 gets the best of the warp. */
+__device__ __forceinline__ candidate best_of_warp(candidate best)
+{
+    for (int offset = kWarp / 2; offset > 0; offset /= 2)
+        best = better(best, { __shfl_down_sync(kWholeWarp, best.rank, offset),
+                              __shfl_down_sync(kWholeWarp, best.index, offset) });
+    return best;
+}
+
+} // namespace qp
+
+#endif
