@@ -45,19 +45,21 @@ size_t qp_operand_bytes(const qp_operand *operand, const qp_call *call)
     return (size_t)qp_operand_elements(operand, call) * qp_dtype_bytes(operand->dtype);
 }
 
+uint64_t qp_operands_bytes(const qp_operation *operation, const qp_call *call)
+{
+    uint64_t bytes = 0;
+    const int in = qp_operand_count(operation->in, QP_MAX_IN), out = qp_operand_count(operation->out, QP_MAX_OUT);
+    for (int i = 0; i < in + out; i++)
+        bytes += qp_operand_bytes(i < in ? &operation->in[i] : &operation->out[i - in], call);
+    return bytes;
+}
+
 qp_cost qp_operation_cost(const qp_operation *operation, const qp_call *call)
 {
-    qp_cost cost = { .flops = operation->flops(call) };
-    if (operation->bytes) {
-        cost.bytes = operation->bytes(call);
-        return cost;
-    }
-    const int in = qp_operand_count(operation->in, QP_MAX_IN), out = qp_operand_count(operation->out, QP_MAX_OUT);
-    for (int i = 0; i < in + out; i++) {
-        const qp_operand *operand = i < in ? &operation->in[i] : &operation->out[i - in];
-        cost.bytes += qp_operand_bytes(operand, call);
-    }
-    return cost;
+    return (qp_cost){
+        .bytes = operation->bytes ? operation->bytes(call) : qp_operands_bytes(operation, call),
+        .flops = operation->flops(call),
+    };
 }
 
 qp_status qp_operation_check(const qp_operation *operation, const qp_call *call)

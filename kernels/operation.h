@@ -28,7 +28,7 @@ const char *qp_dtype_name(qp_dtype dtype); /* "bf16", "f32", "f64", "i64" */
 typedef enum qp_backend { QP_CPU, QP_CUDA } qp_backend;
 const char *qp_backend_name(qp_backend backend); /* "cpu", "cuda" */
 
-enum { QP_MAX_IN = 8, QP_MAX_OUT = 8, QP_MAX_EXTENTS = 8, QP_MAX_RANK = 4 };
+enum { QP_MAX_IN = 12, QP_MAX_OUT = 8, QP_MAX_EXTENTS = 8, QP_MAX_RANK = 4 };
 
 /* An operand is a dense row-major array. Its shape is a list of the operation's extents. */
 typedef enum qp_role { QP_ACTIVATION, QP_WEIGHT } qp_role;
@@ -43,15 +43,35 @@ typedef struct qp_operand {
 
 /* The scalars of all operations; an operation reads those that its header names. */
 typedef struct qp_params {
-    float eps;          /* rms_norm */
-    float scale;        /* scores */
-    double theta;       /* rotary_embedding */
-    int64_t part;       /* linear: elements of K in a part of a split K, the last perhaps fewer; 0: K is not split */
-    qp_sum_order order; /* scores, context: how the product is summed */
+    float eps;                  /* rms_norm and what contains it */
+    float scale;                /* scores, gqa_attention */
+    double theta;               /* rotary_embedding */
+    int64_t part;               /* linear and what contains it: elements of K in a part of a split K, the last perhaps
+                                 * fewer; 0: K is not split. rmsnorm_qkv: of the query projection */
+    int64_t part_kv;            /* rmsnorm_qkv: of the key and value projections */
+    qp_sum_order order;         /* scores, context: how the product is summed. gqa_attention: that of the scores */
+    qp_sum_order context_order; /* gqa_attention: that of the context */
+    int64_t shared; /* cascade_attention: leading keys that all sequences have in common; 0: nothing is known */
 } qp_params;
 
 /* Bytes: of every tensor and workspace, as PyTorch's allocator aligns a tensor. cuBLAS's choice may depend on it. */
 enum { QP_ALIGNMENT = 512 };
+
+/* How the two attention products are summed. */
+typedef struct qp_attention_order {
+    qp_sum_order scores, context;
+} qp_attention_order;
+
+/* For a launch that is recorded once and replayed at any length up to that of the call: what changes from replay to replay
+ * is read on the device. The call is that of the longest pass: its extents count all keys that there can be, and its
+ * operands in a cache lie behind `recorded_past` rows. A fused operation that has such an operand, or counts keys, obeys
+ * this; an operation of the reference plan does not know it and cannot be replayed if it has or does. */
+typedef struct qp_replay {
+    int64_t recorded_past;
+    const int64_t *past;                      /* device: keys in the cache before this pass, at most recorded_past */
+    const qp_attention_order *orders;         /* device: orders[keys] for each number of keys, in place of qp_params */
+    const qp_attention_order *orders_on_host; /* the same, for the launcher, which may choose a kernel by them */
+} qp_replay;
 
 /* Where a CUDA implementation runs. Untyped, so that no CUDA header is needed here. A launcher enqueues its work and
  * returns: it does not allocate, synchronise, query the device or keep state. */
@@ -59,6 +79,7 @@ typedef struct qp_launch {
     void *stream;    /* cudaStream_t */
     void *cublas;    /* what qp_cublas_open gave for this stream (kernels/cublas.h): a handle set up as PyTorch's own */
     void *workspace; /* what the implementation's `workspace` asked for, aligned to QP_ALIGNMENT; NULL for none */
+    const qp_replay *replay; /* on the host; NULL: the call says everything */
 } qp_launch;
 
 /* One execution of an operation: everything it reads and writes. Pointers are borrowed; for a CUDA implementation they are
@@ -100,6 +121,8 @@ typedef struct qp_fault {
     qp_run run;
 } qp_fault;
 
+typedef struct qp_sequence qp_sequence; /* sequence.h */
+
 typedef struct qp_operation {
     const char *name;    /* the folder's name */
     const char *formula; /* one line */
@@ -110,7 +133,12 @@ typedef struct qp_operation {
     uint64_t (*flops)(const qp_call *call);
     uint64_t (*bytes)(const qp_call *call); /* NULL: each operand read or written once, whole */
     const qp_case *cases;
-    const qp_fault *faults; /* may be NULL */
+    const qp_fault *faults;                       /* may be NULL */
+    qp_sequence (*sequence)(const qp_call *call); /* of a fused operation: what it replaces; otherwise NULL */
+    bool in_no_plan;                              /* nothing but its cases runs it */
+    qp_run rounding_oracle; /* of an operation that is no such sequence, but rounds in between: as QP_ROUNDING_ORACLE */
+    /* Fills an i64 input of a case, where the numbers have to fit together; NULL: any small ones do. */
+    void (*fill_table)(const qp_call *call, int input, int64_t *table);
 } qp_operation;
 
 typedef struct qp_implementation {
@@ -129,6 +157,8 @@ int qp_operand_count(const qp_operand *operands, int max);
 int64_t qp_operand_elements(const qp_operand *operand, const qp_call *call);
 /* Its bytes, in its own type. */
 size_t qp_operand_bytes(const qp_operand *operand, const qp_call *call);
+/* The bytes of all operands: each read or written once, whole. */
+uint64_t qp_operands_bytes(const qp_operation *operation, const qp_call *call);
 /* Bytes and flops of one call. */
 qp_cost qp_operation_cost(const qp_operation *operation, const qp_call *call);
 /* QP_OK if every extent is at least 1, no operand is missing and the precondition holds. */

@@ -22,10 +22,15 @@ static inline float check_value(qp_fill fill, uint64_t *state)
     return 0.0f;
 }
 
-/* Fills an input operand, bf16 or i64. Ids and positions are small, whatever the vocabulary. */
-static inline void check_fill_operand(const qp_operand *operand, const qp_call *call, qp_fill fill, uint64_t *state,
-                                      void *data)
+/* Fills an input, bf16 or i64. Ids and positions are small, whatever the vocabulary. */
+static inline void check_fill_input(const qp_operation *operation, int input, const qp_call *call, qp_fill fill,
+                                    uint64_t *state, void *data)
 {
+    const qp_operand *operand = &operation->in[input];
+    if (operand->dtype == QP_I64 && operation->fill_table) {
+        operation->fill_table(call, input, data);
+        return;
+    }
     const int64_t n = qp_operand_elements(operand, call);
     for (int64_t j = 0; j < n; j++) {
         if (operand->dtype == QP_I64)

@@ -1,0 +1,289 @@
+/* cascade_attention where cuBLAS sums without tensor cores (sum_order.h, L1 to L3): the kernels 1, 3 and 4 of
+ * cascade_attention.cuh by lanes. A thread takes a few keys or channels of a few columns, so that an element is read from
+ * shared memory once for several products; elements are widened to f32 on their way there. */
+#ifndef QP_CASCADE_ATTENTION_LANES_CUH
+#define QP_CASCADE_ATTENTION_LANES_CUH
+
+#include "cascade_attention.cuh"
+
+namespace qp::cascade {
+
+/* Eight bf16 as f32: take(i, value). */
+template <class Take> __device__ __forceinline__ void each_of_chunk(const uint4 &chunk, Take take)
+{
+    const uint32_t pairs[4] = { chunk.x, chunk.y, chunk.z, chunk.w };
+#pragma unroll
+    for (int i = 0; i < 4; i++) take(2 * i, low_of(pairs[i])), take(2 * i + 1, high_of(pairs[i]));
+}
+
+/* The same side by side, at a multiple of 16 bytes. */
+__device__ __forceinline__ void put_chunk(float *to, const uint4 &chunk)
+{
+    reinterpret_cast<float4 *>(to)[0] = float4{ low_of(chunk.x), high_of(chunk.x), low_of(chunk.y), high_of(chunk.y) };
+    reinterpret_cast<float4 *>(to)[1] = float4{ low_of(chunk.z), high_of(chunk.z), low_of(chunk.w), high_of(chunk.w) };
+}
+
+__device__ __forceinline__ uint4 load_chunk(const qp_bf16 *p) { return __ldcg(reinterpret_cast<const uint4 *>(p)); }
+
+/* ---- 1: scores ---- */
+
+constexpr int kLaneTile = 4; /* keys and columns of a thread */
+constexpr int kLaneGroups = kScoreKeys / kLaneTile, kLaneScoreThreads = kLaneGroups * kLaneGroups;
+constexpr int kFoldLevels = 5; /* of QP_MAX_LANES lanes */
+constexpr size_t kLaneScoreBytes = 2 * kHeadDim * kScoreKeys * sizeof(float);
+
+static_assert(1 << kFoldLevels == QP_MAX_LANES, "a level halves the lanes");
+
+/* Lanes with as many elements of a head each. */
+inline bool lanes_fit_head(const qp_sum_order &order) { return kHeadDim % (order.lanes * order.run) == 0; }
+
+/* The elements of a head lie lane after lane. Folded by halves, lanes come in the order of their reversed bits: then those
+ * that are added first are neighbours, and a sum waits for its partner in the place of its level. */
+__global__ void __launch_bounds__(kLaneScoreThreads, 2) cascade_lane_scores(const __grid_constant__ cascade_call c)
+{
+    extern __shared__ uint4 cascade_memory[];
+    float(*const keys)[kScoreKeys] = reinterpret_cast<float(*)[kScoreKeys]>(cascade_memory);
+    float(*const queries)[kScoreColumns] = keys + kHeadDim;
+    __shared__ int place_of[kHeadDim];
+    allow_successor();
+    wait_for_predecessor();
+
+    const score_item item(c);
+    const positions place = c.place();
+    const qp_scores_args of_scores = scores_args(c.a);
+    const int lanes = c.a.order.lanes, run = c.a.order.run, elements = kHeadDim / lanes;
+    const bool halves = c.a.order.fold == QP_FOLD_HALVES;
+    const int thread = static_cast<int>(threadIdx.x);
+    if (thread < kHeadDim) { /* L1 */
+        int lane = thread / run % lanes, number = 0;
+        if (halves)
+            for (int bit = 1; bit < lanes; bit *= 2, lane /= 2) number = 2 * number + lane % 2;
+        else
+            number = lane;
+        place_of[thread] = number * elements + thread / (run * lanes) * run + thread % run;
+    }
+    __syncthreads();
+
+    constexpr int kAtOnce = kLaneScoreThreads / kScoreKeys; /* chunks */
+    const int own = thread % kScoreKeys;
+    const auto load = [&](float(*to)[kScoreKeys], const qp_bf16 *from) {
+#pragma unroll
+        for (int chunk = thread / kScoreKeys; chunk < kHeadChunks; chunk += kAtOnce)
+            each_of_chunk(load_chunk(from + chunk * kChunk),
+                          [&](int i, float x) { to[place_of[chunk * kChunk + i]][own] = x; });
+    };
+    const int key = own < item.count ? place.key_at(item.start + own) : -1; /* a zero's score does not matter */
+    rows_of_pieces::span known = {};
+    load(keys, c.a.keys + c.key_at(item.head, item.sequence, max(key, 0), known));
+
+    const int first_key = thread % kLaneGroups * kLaneTile, of_tile = thread / kLaneGroups * kLaneTile;
+    for (int tile = 0; tile < item.columns; tile += kScoreColumns) {
+        __syncthreads(); /* the tile before has been read */
+        load(queries, c.a.q + c.query_at(item.head, item.first_column + min(tile + own, item.columns - 1)));
+        __syncthreads();
+        if (tile + of_tile >= item.columns || first_key >= item.count) continue;
+
+        float waiting[kFoldLevels][kLaneTile][kLaneTile], sum[kLaneTile][kLaneTile];
+        const auto each = [&](auto take) {
+#pragma unroll
+            for (int i = 0; i < kLaneTile; i++)
+#pragma unroll
+                for (int n = 0; n < kLaneTile; n++) take(i, n);
+        };
+        for (int lane = 0; lane < lanes; lane++) {
+            each([&](int i, int n) { sum[i][n] = 0.0f; });
+#pragma unroll 4
+            for (int k = lane * elements; k < (lane + 1) * elements; k++) {
+                const float4 a = *reinterpret_cast<const float4 *>(&keys[k][first_key]),
+                             b = *reinterpret_cast<const float4 *>(&queries[k][of_tile]);
+                const float of_keys[] = { a.x, a.y, a.z, a.w }, of_queries[] = { b.x, b.y, b.z, b.w };
+                each([&](int i, int n) { sum[i][n] = __fmaf_rn(of_queries[n], of_keys[i], sum[i][n]); }); /* L2 */
+            }
+            if (!halves) { /* L3 */
+                if (lane > 0) each([&](int i, int n) { sum[i][n] = __fadd_rn(waiting[0][i][n], sum[i][n]); });
+                each([&](int i, int n) { waiting[0][i][n] = sum[i][n]; });
+                continue;
+            }
+            bool open = true;
+#pragma unroll
+            for (int level = 0; level < kFoldLevels; level++) {
+                if (!open) continue;
+                open = lane >> level & 1;
+                if (open)
+                    each([&](int i, int n) { sum[i][n] = __fadd_rn(waiting[level][i][n], sum[i][n]); });
+                else
+                    each([&](int i, int n) { waiting[level][i][n] = sum[i][n]; });
+            }
+        } /* the last lane completes the sum */
+#pragma unroll
+        for (int n = 0; n < kLaneTile; n++) {
+            if (tile + of_tile + n >= item.columns) continue;
+            vector<kLaneTile> scores;
+#pragma unroll
+            for (int i = 0; i < kLaneTile; i++)
+                scores.at[i] = scale_and_mask(of_scores, qp_bf16_from_f32(sum[i][n]), 0, 0);
+            *reinterpret_cast<vector<kLaneTile> *>(c.score_row(item.head, item.first_column + tile + of_tile + n) +
+                                                   item.start + first_key) = scores;
+        }
+    }
+}
+
+/* ---- 3: the sums of the lanes over the shared keys ---- */
+
+constexpr int kLaneKeys = 32; /* of a lane that are in shared memory at a time */
+constexpr int kLaneChannels = 8;
+template <int kColumns> constexpr int kLaneContextThreads = kColumns *kHeadDim / (kLaneChannels * kLaneTile);
+
+/* A block has a lane, all channels, and kColumns columns; a thread 8 channels, four and the four that lie 64 further on,
+ * and 4 columns. */
+template <int kColumns>
+__global__ void __launch_bounds__(kLaneContextThreads<kColumns>)
+    cascade_lane_shared_context(const __grid_constant__ cascade_call c)
+{
+    constexpr int kThreads = kLaneContextThreads<kColumns>;
+    constexpr int kValueChunks = kLaneKeys * kHeadChunks / kThreads; /* of a thread */
+    constexpr int kGroups = kHeadDim / kLaneChannels, kHalf = kHeadDim / 2;
+    static_assert(kThreads == kColumns * kLaneKeys / kChunk, "a thread has a chunk of probabilities");
+    alignas(16) __shared__ float values[kLaneKeys][kHeadDim];
+    alignas(16) __shared__ float probabilities[kLaneKeys][kColumns];
+    const int lanes = c.dealt.lanes, number = static_cast<int>(blockIdx.x), lane = number % lanes,
+              head = number / lanes % c.heads(), first_column = number / lanes / c.heads() * kColumns;
+    const int thread = static_cast<int>(threadIdx.x), count = c.dealt.count(lane, c.split);
+    const int own_channel = thread % kGroups * kLaneTile, own_column = thread / kGroups * kLaneTile;
+
+    uint4 of_values[kValueChunks], of_probabilities = {};
+    rows_of_pieces::span known = {};
+    const auto load_values = [&](int start) { /* those of a key past the end are not used */
+#pragma unroll
+                                              for (int i = 0; i < kValueChunks; i++) {
+                                                  const int row = thread / kHeadChunks + i * (kThreads / kHeadChunks),
+                                                            chunk = thread % kHeadChunks;
+                                                  const int key = c.dealt.key(lane, min(start + row, count - 1));
+                                                  of_values[i] = load_chunk(c.a.values + c.key_at(head, 0, key, known) +
+                                                                            chunk * kChunk);
+                                              }
+    };
+    const int probability_column = thread % kColumns, probability_chunk = thread / kColumns;
+    const qp_bf16 *const of_column_row =
+        c.score_row(head, min(first_column + probability_column, c.columns - 1)) + lane * c.dealt.length;
+    const auto load_probabilities = [&](int start) {
+        const int at = start + probability_chunk * kChunk;
+        if (at < count) of_probabilities = load_chunk(of_column_row + at);
+    };
+    if (count > 0) load_values(0); /* older than the scores */
+    wait_for_predecessor();
+    allow_successor();
+    if (count > 0) load_probabilities(0);
+
+    float sum[kLaneChannels][kLaneTile] = {};
+    for (int start = 0; start < count; start += kLaneKeys) {
+        __syncthreads(); /* what was there before has been read */
+#pragma unroll
+        for (int i = 0; i < kValueChunks; i++) {
+            const int row = thread / kHeadChunks + i * (kThreads / kHeadChunks), chunk = thread % kHeadChunks;
+            put_chunk(&values[row][chunk * kChunk], of_values[i]);
+        }
+        each_of_chunk(of_probabilities,
+                      [&](int n, float x) { probabilities[probability_chunk * kChunk + n][probability_column] = x; });
+        __syncthreads();
+        if (start + kLaneKeys < count) load_values(start + kLaneKeys), load_probabilities(start + kLaneKeys);
+        const int end = min(kLaneKeys, count - start);
+#pragma unroll 4
+        for (int k = 0; k < end; k++) {
+            const float4 low = *reinterpret_cast<const float4 *>(&values[k][own_channel]),
+                         high = *reinterpret_cast<const float4 *>(&values[k][kHalf + own_channel]),
+                         p = *reinterpret_cast<const float4 *>(&probabilities[k][own_column]);
+            const float of_channel[] = { low.x, low.y, low.z, low.w, high.x, high.y, high.z, high.w },
+                        of_column[] = { p.x, p.y, p.z, p.w };
+#pragma unroll
+            for (int i = 0; i < kLaneChannels; i++)
+#pragma unroll
+                for (int n = 0; n < kLaneTile; n++) /* L2 */
+                    sum[i][n] = __fmaf_rn(of_column[n], of_channel[i], sum[i][n]);
+        }
+    }
+#pragma unroll
+    for (int n = 0; n < kLaneTile; n++) {
+        if (first_column + own_column + n >= c.columns) continue;
+        float *to = c.sum_row(head, lane, first_column + own_column + n) + own_channel;
+        *reinterpret_cast<float4 *>(to) = float4{ sum[0][n], sum[1][n], sum[2][n], sum[3][n] };
+        *reinterpret_cast<float4 *>(to + kHalf) = float4{ sum[4][n], sum[5][n], sum[6][n], sum[7][n] };
+    }
+}
+
+/* ---- 4: the lanes' sums over a sequence's own keys, and their fold ---- */
+
+constexpr int kLaneWarps = QP_MAX_LANES, kLaneOwnThreads = kLaneWarps * kWarp;
+constexpr int kMostChannels = kHeadDim / kWarp; /* of a thread, with as many lanes as warps */
+constexpr int kFewestLanes = QP_MAX_LANES / kMostChannels;
+
+static_assert(kTileColumns * kHeadDim <= kLaneOwnThreads, "a thread folds at most one output");
+
+inline size_t lane_own_bytes(const cascade_call &c)
+{
+    return static_cast<size_t>(c.dealt.lanes) * static_cast<size_t>(c.group) * kHeadDim * sizeof(float);
+}
+
+/* A block a sequence and a key head. A lane has one or several warps, which share the channels. */
+__global__ void __launch_bounds__(kLaneOwnThreads) cascade_lane_own_context(const __grid_constant__ cascade_call c)
+{
+    extern __shared__ uint4 cascade_memory[];
+    float *const sums = reinterpret_cast<float *>(cascade_memory); /* [lane][column][channel] */
+    constexpr int kAtOnce = 4;                                     /* columns */
+    allow_successor();
+    wait_for_predecessor();
+    const int heads = c.heads(), head = static_cast<int>(blockIdx.x) % heads,
+              sequence = static_cast<int>(blockIdx.x) / heads, first_column = sequence * c.group;
+    const int lanes = c.dealt.lanes, keys = static_cast<int>(c.a.keys_count);
+    const int thread = static_cast<int>(threadIdx.x), warp = thread / kWarp, lane = warp % lanes,
+              channels = lanes / kFewestLanes; /* of this thread, a warp apart */
+    const int first_channel = warp / lanes * channels * kWarp + thread % kWarp;
+
+    const int outputs = c.group * kHeadDim, first = c.dealt.count(lane, c.split), end = c.dealt.count(lane, keys);
+    rows_of_pieces::span known = {};
+    for (int base = 0; base < c.group; base += kAtOnce) {
+        float sum[kAtOnce][kMostChannels];
+#pragma unroll
+        for (int column = 0; column < kAtOnce; column++)
+#pragma unroll
+            for (int i = 0; i < kMostChannels; i++)
+                if (base + column < c.group && i < channels)
+                    sum[column][i] =
+                        __ldcg(c.sum_row(head, lane, first_column + base + column) + first_channel + i * kWarp);
+        for (int n = first; n < end; n++) {
+            const qp_bf16 *value = c.a.values + c.key_at(head, sequence, c.dealt.key(lane, n), known) + first_channel;
+            float x[kMostChannels];
+#pragma unroll
+            for (int i = 0; i < kMostChannels; i++) x[i] = i < channels ? qp_bf16_to_f32(value[i * kWarp]) : 0.0f;
+#pragma unroll
+            for (int column = 0; column < kAtOnce; column++) {
+                if (base + column >= c.group) continue;
+                const float p =
+                    qp_bf16_to_f32(c.score_row(head, first_column + base + column)[lane * c.dealt.length + n]);
+#pragma unroll
+                for (int i = 0; i < kMostChannels; i++) sum[column][i] = __fmaf_rn(p, x[i], sum[column][i]); /* L2 */
+            }
+        }
+#pragma unroll
+        for (int column = 0; column < kAtOnce; column++)
+#pragma unroll
+            for (int i = 0; i < kMostChannels; i++)
+                if (base + column < c.group && i < channels)
+                    sums[lane * outputs + (base + column) * kHeadDim + first_channel + i * kWarp] = sum[column][i];
+    }
+    __syncthreads();
+    if (thread >= outputs) return;
+    float *const own = sums + thread; /* L3: a thread has its output of all lanes */
+    if (c.a.context_order.fold == QP_FOLD_IN_TURN) {
+        for (int l = 1; l < lanes; l++) own[0] = __fadd_rn(own[0], own[l * outputs]);
+    } else {
+        for (int offset = lanes / 2; offset > 0; offset /= 2)
+            for (int l = 0; l < offset; l++)
+                own[l * outputs] = __fadd_rn(own[l * outputs], own[(l + offset) * outputs]);
+    }
+    c.a.y[c.query_at(head, first_column + thread / kHeadDim) + thread % kHeadDim] = qp_bf16_from_f32(own[0]); /* R1 */
+}
+
+} // namespace qp::cascade
+
+#endif

@@ -1,0 +1,7 @@
+#include "../sequence.h"
+#include "rmsnorm_qkv.h"
+
+qp_status qp_rmsnorm_qkv_oracle(const qp_call *call)
+{
+    return qp_fused_run(&qp_rmsnorm_qkv_operation, call, QP_ORACLE);
+}
