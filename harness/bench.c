@@ -8,6 +8,7 @@
 
 #include "../model/clock.h"
 #include "../model/random_model.h"
+#include "../model/recorded_step.h"
 #include "../model/trace.h"
 #include "golden_model.h"
 #include "host_memory.h"
@@ -15,6 +16,7 @@
 #include "verdict.h"
 
 enum { DEFAULT_PREFILL = 512, CPU_PREFILL = 32, DEFAULT_CONTEXT = 128, CEILING_SAMPLES = 20 };
+enum { REPLAYS = 16 };    /* of a recorded step, one behind the other */
 enum { PROGRESS = 1000 }; /* units of a phase on the progress line */
 
 /* Multiply-adds of one node that are asked of the CPU: minutes on a large machine. */
@@ -45,6 +47,8 @@ typedef struct phase {
     int64_t *random_ids;
     qp_plan plan;
     qp_store store;
+    qp_prepared_plan prepared;
+    int64_t replays;         /* of the recorded decode step that the cache has room for; 0: not on this device */
     int *row_of;             /* [nodes] the node's row, or -1: --only leaves it out */
     int first_row, past_row; /* of this phase in the report */
 } phase;
@@ -65,6 +69,8 @@ typedef struct bench {
     qp_host_memory scratch;
 } bench;
 
+/* What cuBLAS chose, if a golden tells. */
+static const qp_cublas_choices *choices_of(const bench *b) { return b->golden ? &b->choices : NULL; }
 static qp_device *device_of(const bench *b) { return b->runtime->device; }
 static bool on_cpu(const bench *b) { return qp_device_backend(device_of(b)) == QP_CPU; }
 
@@ -137,11 +143,16 @@ static qp_status print_pass(bench *b, const phase *p, uint64_t *print)
 
 /* ---- Rows. ---- */
 
+static bool same_order(const qp_sum_order *a, const qp_sum_order *b)
+{
+    return a->lanes == b->lanes && a->run == b->run && a->fold == b->fold && a->narrow == b->narrow;
+}
+
 static bool same_params(const qp_params *a, const qp_params *b)
 {
     return a->eps == b->eps && a->scale == b->scale && a->theta == b->theta && a->part == b->part &&
-           a->order.lanes == b->order.lanes && a->order.run == b->order.run && a->order.fold == b->order.fold &&
-           a->order.narrow == b->order.narrow;
+           a->part_kv == b->part_kv && same_order(&a->order, &b->order) &&
+           same_order(&a->context_order, &b->context_order);
 }
 
 static bool is_of_row(const qp_bench_row *row, const qp_plan_node *node, const qp_implementation *implementation)
@@ -177,11 +188,8 @@ static qp_status add_row(bench *b, const phase *p, const qp_plan_node *node, con
 /* "model.layers.*.mlp.up_proj": each once. */
 static void add_kind(qp_bench_row *row, const qp_plan_node *node)
 {
-    char kind[QP_NAME_MAX], layer[QP_NAME_MAX];
-    const size_t length = (size_t)snprintf(layer, sizeof layer, "model.layers.%d", node->layer);
-    const bool in_layer = node->layer >= 0 && !strncmp(node->name, layer, length);
-    (void)snprintf(kind, sizeof kind, "%s%.64s", in_layer ? "model.layers.*" : "",
-                   node->name + (in_layer ? length : 0));
+    char kind[QP_NAME_MAX];
+    qp_plan_name_of_all_layers(kind, node->name, node->layer);
     for (int i = 0; i < row->kind_count; i++)
         if (!strcmp(row->kinds[i], kind)) return;
     if (row->kind_count < QP_BENCH_KINDS) memcpy(row->kinds[row->kind_count++], kind, sizeof kind);
@@ -390,7 +398,7 @@ static qp_status visit_node(bench *b, phase *p, int n, int *rows_done)
 
 typedef struct pass {
     bench *b;
-    const phase *p;
+    phase *p;
     double host_seconds; /* for the host to enqueue it */
     double seconds;      /* about, of one pass; on the CPU */
     qp_status marked;
@@ -406,7 +414,7 @@ static void mark_node(void *context, int done, int total, const char *what)
 
 static qp_status run_pass(const pass *t, qp_progress progress, void *context)
 {
-    return qp_plan_run(&t->p->plan, &t->b->options->selection, &t->p->store, progress, context);
+    return qp_prepared_run(&t->p->prepared, progress, context);
 }
 
 /* A value for each node. */
@@ -496,12 +504,12 @@ static qp_status time_in_model(bench *b, const phase *p, pass *t)
     return status;
 }
 
-static qp_status time_step(bench *b, pass *t, qp_bench_step *step)
+/* `take` gives two values a sample: by the device's clock and by the host's. */
+static qp_status time_step(bench *b, int64_t wanted, qp_take take, void *context, qp_bench_step *step)
 {
-    const int64_t wanted = samples_for(b, t->seconds, is_decode(t->p) ? decode_budget : pass_budget);
     qp_samples samples;
     qp_trace_push(QP_TRACE_BENCH, step->name, -1, step->context, step->cost.bytes);
-    const qp_status status = qp_timer_sample(&b->timer, wanted, 2, take_step, t, &samples);
+    const qp_status status = qp_timer_sample(&b->timer, wanted, 2, take, context, &samples);
     qp_trace_pop();
     if (status == QP_OK) {
         /* Apart, the host's times behind the device's. */
@@ -601,7 +609,7 @@ static qp_status poison_pass(const phase *p)
 }
 
 /* `alone` is what the nodes gave one by one. */
-static qp_status time_pass(bench *b, const phase *p, uint64_t alone, qp_bench_step *step)
+static qp_status time_pass(bench *b, phase *p, uint64_t alone, qp_bench_step *step)
 {
     pass t = { .b = b, .p = p, .marked = QP_OK };
     uint64_t before = 0, after = 0;
@@ -632,7 +640,8 @@ static qp_status time_pass(bench *b, const phase *p, uint64_t alone, qp_bench_st
     say_progress(b, p, PROGRESS * 9 / 10, "the whole pass");
     if (step->verified) {
         step->next_token = token;
-        QP_TRY(time_step(b, &t, step));
+        const int64_t wanted = samples_for(b, t.seconds, is_decode(p) ? decode_budget : pass_budget);
+        QP_TRY(time_step(b, wanted, take_step, &t, step));
         if (is_decode(p) && on_cpu(b) && qp_host_threads() > 1) {
             say_progress(b, p, PROGRESS * 19 / 20, "the whole pass with one thread");
             QP_TRY(time_one_thread(b, &t, step));
@@ -641,6 +650,123 @@ static qp_status time_pass(bench *b, const phase *p, uint64_t alone, qp_bench_st
     QP_TRY(print_pass(b, p, &after));
     if (after != before) refuse_pass(b, p, step, "the timed passes gave other bits than the verified one");
     return QP_OK;
+}
+
+/* ---- The decode step as a recording. ---- */
+
+typedef struct replays {
+    bench *b;
+    phase *p;
+    qp_recorded_step recorded;
+} replays;
+
+/* From the phase's own token on, one replay after the other, as far as the cache has room; returns when they are enqueued. */
+static qp_status replay_all(replays *r)
+{
+    QP_TRY(qp_recorded_step_start(&r->recorded, r->p->past, r->p->ids[0]));
+    return qp_recorded_step_replay(&r->recorded, r->p->replays);
+}
+
+/* The same tokens by ordinary passes. */
+static qp_status pass_all(const replays *r, int64_t *tokens)
+{
+    phase *p = r->p;
+    const pass t = { .b = r->b, .p = p, .marked = QP_OK };
+    for (int64_t i = 0; i < p->replays; i++) {
+        bool right = false;
+        QP_TRY(qp_plan_set_past(&p->plan, p->past + i));
+        QP_TRY(poison_pass(p));
+        QP_TRY(qp_store_set_inputs(&p->store, &p->plan, i ? &tokens[i - 1] : p->ids));
+        QP_TRY(run_pass(&t, NULL, NULL));
+        QP_TRY(read_token(r->b, p, &tokens[i], &right)); /* the golden's token is of the first one alone */
+    }
+    return QP_OK;
+}
+
+static qp_status poison_all(const replays *r)
+{
+    for (int64_t i = 0; i < r->p->replays; i++) {
+        QP_TRY(qp_plan_set_past(&r->p->plan, r->p->past + i));
+        QP_TRY(poison_pass(r->p));
+    }
+    return QP_OK;
+}
+
+/* What the last of them leaves. */
+static qp_status print_all(const replays *r, uint64_t *print)
+{
+    QP_TRY(qp_plan_set_past(&r->p->plan, r->p->past + r->p->replays - 1));
+    return print_pass(r->b, r->p, print);
+}
+
+/* Two values: what the device needs for one replay, and what the host waits for, from nothing enqueued to everything done,
+ * when many replays follow each other; of that the share of one. */
+static qp_status take_replays(void *context, int64_t count, double *values)
+{
+    replays *r = context;
+    qp_device *device = device_of(r->b);
+    for (int64_t i = 0; i < count; i++) {
+        QP_TRY(qp_recorded_step_start(&r->recorded, r->p->past, r->p->ids[0]));
+        QP_TRY(qp_timer_occupy(&r->b->timer, 0.0)); /* to replay is one launch for the host */
+        QP_TRY(qp_device_mark(device, 0));
+        QP_TRY(qp_recorded_step_replay(&r->recorded, 1));
+        QP_TRY(qp_device_mark(device, 1));
+        QP_TRY(qp_device_wait(device));
+        QP_TRY(qp_device_elapsed(device, 0, 1, &values[2 * i]));
+        QP_TRY(qp_recorded_step_start(&r->recorded, r->p->past, r->p->ids[0]));
+        const double start = qp_seconds_now();
+        QP_TRY(qp_recorded_step_replay(&r->recorded, r->p->replays));
+        QP_TRY(qp_device_wait(device));
+        values[2 * i + 1] = (qp_seconds_now() - start) / (double)r->p->replays;
+    }
+    return QP_OK;
+}
+
+static qp_status compare_and_time_replays(replays *r, qp_bench_step *step)
+{
+    bench *b = r->b;
+    phase *p = r->p;
+    uint64_t wanted = 0, first = 0, last = 0;
+    int64_t passed[REPLAYS], replayed[REPLAYS];
+    QP_TRY(pass_all(r, passed));
+    QP_TRY(print_all(r, &wanted));
+    QP_TRY(poison_all(r));
+    QP_TRY(replay_all(r));
+    QP_TRY(qp_recorded_step_read(&r->recorded, p->past, p->replays, replayed));
+    QP_TRY(print_all(r, &first));
+    if (memcmp(replayed, passed, (size_t)p->replays * sizeof *passed) != 0) {
+        refuse_step(step, true, "the recorded step gives other tokens than the passes");
+        return QP_OK;
+    }
+    if (first != wanted) {
+        refuse_step(step, true, "the recorded step leaves other bits than the passes");
+        return QP_OK;
+    }
+    QP_TRY(time_step(b, b->options->samples, take_replays, r, step));
+    QP_TRY(print_all(r, &last));
+    if (last != first) refuse_step(step, true, "the timed replays gave other bits than the verified ones");
+    return QP_OK;
+}
+
+/* A step of its own in the report, where the decode step can be recorded; it counts if the passes do, whose tokens and
+ * bits it has to give. */
+static qp_status measure_replays(bench *b, phase *p, const qp_bench_step *passes)
+{
+    replays r = { .b = b, .p = p };
+    if (!p->replays || qp_recorded_step_check(&p->plan, &b->options->selection, &p->store) != QP_OK) return QP_OK;
+    qp_bench_step *step = &b->report->steps[b->report->step_count++];
+    *step = *passes;
+    step->name = "decode_graph";
+    step->failed = false;
+    if (!passes->verified) {
+        refuse_step(step, false, "the decode step is not verified");
+        return QP_OK;
+    }
+    say_progress(b, p, PROGRESS * 19 / 20, "the recorded pass");
+    QP_TRY(qp_recorded_step_open(&p->plan, &b->options->selection, &p->store, &r.recorded));
+    const qp_status status = compare_and_time_replays(&r, step);
+    qp_recorded_step_close(&r.recorded);
+    return status;
 }
 
 /* ---- Phases. ---- */
@@ -708,7 +834,8 @@ static qp_status fill_cache_of(bench *b, phase *p, const qp_golden_phase *earlie
 {
     const qp_plan_options options = { .tokens = earlier->tokens,
                                       .capacity = p->store.capacity,
-                                      .choices = &b->choices };
+                                      .choices = choices_of(b),
+                                      .fusions = b->options->fusions };
     qp_plan plan;
     bool all = true;
     QP_TRY(qp_plan_open(b->model, options, &plan));
@@ -756,19 +883,27 @@ static qp_status fill_caches(bench *b, phase *p)
 
 static qp_status prepare_phase(bench *b, phase *p)
 {
-    const qp_plan_options options = {
-        .tokens = p->tokens, .capacity = p->past + p->tokens, .last_logits_only = !p->golden, .choices = &b->choices
-    };
+    if (is_decode(p) && p->tokens == 1 && !on_cpu(b)) { /* each replay leaves a key more */
+        const int64_t positions = b->model->config.max_position_embeddings - p->past;
+        p->replays = positions < REPLAYS ? positions : REPLAYS;
+    }
+    const qp_plan_options options = { .tokens = p->tokens,
+                                      .capacity = p->past + (p->replays ? p->replays : p->tokens),
+                                      .last_logits_only = !p->golden,
+                                      .choices = choices_of(b),
+                                      .fusions = b->options->fusions };
     QP_TRY(qp_plan_open(b->model, options, &p->plan));
+    QP_TRY(qp_selection_check_fault(&b->options->selection, &p->plan));
     QP_TRY(qp_plan_set_past(&p->plan, p->past));
-    QP_TRY(qp_store_open(b->runtime, p->past + p->tokens, QP_PRECISION_CONTRACT, &p->store));
+    QP_TRY(qp_store_open(b->runtime, options.capacity, QP_PRECISION_CONTRACT, &p->store));
     QP_TRY(fill_caches(b, p));
     QP_TRY(qp_store_prepare(&p->store, &p->plan));
-    return qp_store_set_inputs(&p->store, &p->plan, p->ids);
+    QP_TRY(qp_store_set_inputs(&p->store, &p->plan, p->ids));
+    return qp_prepared_open(&p->plan, &b->options->selection, &p->store, &p->prepared);
 }
 
 /* Once without, so that the profiler sees no loading of kernels. */
-static qp_status profile_phase(bench *b, const phase *p)
+static qp_status profile_phase(bench *b, phase *p)
 {
     const pass t = { .b = b, .p = p, .marked = QP_OK };
     QP_TRY(run_pass(&t, NULL, NULL));
@@ -799,6 +934,7 @@ static qp_status measure_phase(bench *b, phase *p)
     for (int n = 0; n < p->plan.node_count && p->first_row < p->past_row; n++) QP_TRY(visit_node(b, p, n, &rows_done));
     if (p->first_row < p->past_row) QP_TRY(print_pass(b, p, &alone));
     QP_TRY(time_pass(b, p, alone, step));
+    if (is_decode(p)) QP_TRY(measure_replays(b, p, step));
     return qp_device_check_canaries(device_of(b));
 }
 
@@ -807,6 +943,7 @@ static qp_status run_phase(bench *b, phase *p)
     qp_status status = prepare_phase(b, p);
     if (status == QP_OK) status = b->options->profile ? profile_phase(b, p) : measure_phase(b, p);
     b->phases_done++;
+    qp_prepared_close(&p->prepared);
     qp_store_close(&p->store);
     qp_plan_close(&p->plan);
     return status;
@@ -906,13 +1043,13 @@ qp_status qp_bench(const qp_runtime *runtime, const qp_golden *golden, const qp_
     *report = (qp_bench_report){ .model = options->model,
                                  .golden = options->golden_path,
                                  .backend = qp_backend_name(options->selection.backend),
-                                 .plan = "reference",
                                  .fault = options->selection.fault ? options->selection.fault->name : NULL,
                                  .only = options->only,
                                  .seed = options->seed,
                                  .samples = options->samples,
                                  .device = qp_device_describe(runtime->device),
                                  .profiled = options->profile };
+    qp_fusions_describe(options->fusions, report->plan);
     const qp_status status = measure(&b);
     close_bench(&b);
     if (status != QP_OK) {

@@ -4,11 +4,13 @@
  * A time counts only for a result that was verified with the same buffers. Nodes with the same operation, extents,
  * parameters and implementation are one row; its first node is run on its place in the pass, compared, timed, and
  * looked at again: the timed launches must have written the same bits and left their inputs alone. The pass as a
- * whole must give the same bits before and after its timing. A row or a pass that is not verified has no time. */
+ * whole must give the same bits before and after its timing. A decode step that can be recorded (recorded_step.h) is also
+ * timed so, if its replays give the tokens and the bits of as many ordinary passes. What is not verified has no time. */
 #ifndef QP_BENCH_H
 #define QP_BENCH_H
 
 #include "../model/execute.h"
+#include "../model/fusion.h"
 #include "golden.h"
 #include "host_speed.h"
 #include "timer.h"
@@ -47,7 +49,7 @@ typedef struct qp_bench_row {
 } qp_bench_row;
 
 typedef struct qp_bench_step {
-    const char *name;     /* "prefill", "decode_step" */
+    const char *name;     /* "prefill", "decode_step"; "decode_graph": the decode step recorded and replayed */
     int64_t tokens;       /* fed in this pass */
     int64_t context;      /* keys in the cache before it */
     bool all_logits;      /* of every position, as the golden has them; otherwise of the last alone */
@@ -57,7 +59,8 @@ typedef struct qp_bench_step {
     char reason[200];
     int64_t next_token; /* greedy; -1 if not verified */
     qp_time time;       /* by the device's clock, with the launches enqueued ahead: what the device needs */
-    qp_statistics wall; /* by the host's, from nothing enqueued to everything done */
+    qp_statistics wall; /* by the host's, from nothing enqueued to everything done; of decode_graph the share of one of
+                         * many replays, each fed the token of the one before */
     qp_time one_thread; /* a decode step on the CPU, with one thread */
     double speed_up;    /* of the pass with all threads over that; 0: unknown */
     double readings;    /* a decode step on the CPU: its time over that of reading its weights once; 0: unknown */
@@ -66,7 +69,8 @@ typedef struct qp_bench_step {
 /* Owned by qp_bench; the writers only read it. */
 typedef struct qp_bench_report {
     const char *model, *golden; /* as given; golden may be NULL */
-    const char *backend, *plan;
+    const char *backend;
+    char plan[QP_FUSIONS_TEXT]; /* as qp_fusions_describe says it */
     const char *fault, *only;
     uint64_t seed; /* of token ids and cached keys and values, where no golden gives them */
     int64_t samples;
@@ -79,7 +83,7 @@ typedef struct qp_bench_report {
     qp_host_speed host; /* with the CPU's backend */
     int row_count, step_count;
     qp_bench_row *rows; /* phase by phase, in the order of the plan */
-    qp_bench_step steps[2];
+    qp_bench_step steps[3];
     int verified, not_verified; /* rows */
     int failed;                 /* rows, steps that fail by themselves, and the CPU's paths that give wrong products */
     bool profiled;              /* only that: there are no rows */
@@ -89,6 +93,7 @@ typedef struct qp_bench_report {
 typedef struct qp_bench_options {
     const char *model, *golden_path; /* for the report; borrowed */
     qp_selection selection;
+    qp_fusions fusions;     /* of the plan */
     const char *only;       /* glob on module paths: the rows; NULL: all. Passes are then not timed */
     bool prefill, decode;   /* which phases */
     int64_t prefill_tokens; /* -1: 512, on the CPU 32, or the golden's longest */
@@ -103,8 +108,8 @@ typedef struct qp_bench_options {
 /* Measures on the runtime's device. With a golden, which must belong to the model (qp_golden_require_model), its
  * tokens are fed, its tensors are given to every node, and every output that it holds is compared with it;
  * otherwise, and where it lacks an output, the contract on the CPU gets the same inputs. QP_USAGE for a phase that
- * the golden does not hold, or that the model has no positions for. What was found is in *report. On failure it is
- * all zero. */
+ * the golden does not hold, or that the model has no positions for, and for a fault that no node has. What was found
+ * is in *report. On failure it is all zero. */
 QP_MUST_USE qp_status qp_bench(const qp_runtime *runtime, const qp_golden *golden, const qp_bench_options *options,
                                qp_bench_report *report);
 void qp_bench_close(qp_bench_report *report);

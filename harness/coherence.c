@@ -147,7 +147,7 @@ static qp_status find_first_token(const qp_tokenizer *tokenizer, const qp_cohere
 }
 
 qp_status qp_coherence_run(const qp_runtime *runtime, const qp_tokenizer *tokenizer, const qp_selection *selection,
-                           const qp_coherence_prompt *prompt, qp_coherence_result *result)
+                           qp_fusions fusions, const qp_coherence_prompt *prompt, qp_coherence_result *result)
 {
     int64_t *ids = NULL, count = 0;
     listener l = { .result = result, .vocabulary = runtime->model->config.vocab_size };
@@ -158,6 +158,7 @@ qp_status qp_coherence_run(const qp_runtime *runtime, const qp_tokenizer *tokeni
     if (status == QP_OK) {
         const qp_generate_options options = { .max_tokens = 48,
                                               .sampling = { .top_p = 1.0 },
+                                              .fusions = fusions,
                                               .on_logits = judge_logits,
                                               .on_token = collect_text,
                                               .context = &l };

@@ -34,7 +34,7 @@ typedef struct qp_coherence_result {
 
 /* Runs one prompt. QP_FORMAT if the answer does not begin with a token of its own behind the prompt. */
 QP_MUST_USE qp_status qp_coherence_run(const qp_runtime *runtime, const qp_tokenizer *tokenizer,
-                                       const qp_selection *selection, const qp_coherence_prompt *prompt,
-                                       qp_coherence_result *result);
+                                       const qp_selection *selection, qp_fusions fusions,
+                                       const qp_coherence_prompt *prompt, qp_coherence_result *result);
 
 #endif

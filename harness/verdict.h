@@ -7,6 +7,7 @@
 
 #include "../kernels/operation.h"
 #include "../model/device.h"
+#include "../model/fusion.h"
 #include "compare.h"
 
 typedef enum qp_verdict {
@@ -55,13 +56,14 @@ typedef struct qp_report_summary {
     int64_t rows, failed, untrusted;
     int64_t elements, mismatches; /* over all rows, so a tensor counts once in each mode */
     int64_t local_mismatches, carried_mismatches;
-    qp_verdict verdict; /* pass only if there is a row, every row passed and every golden tensor asked for is a row */
+    qp_verdict verdict; /* pass only if there is a row, every row passed and no golden tensor is not compared */
 } qp_report_summary;
 
 /* What `verify` found. Owned by the verifier; the writers only read it. */
 typedef struct qp_report {
     const char *model, *golden; /* paths as given */
-    const char *backend, *plan;
+    const char *backend;
+    char plan[QP_FUSIONS_TEXT]; /* as qp_fusions_describe says it */
     qp_device_facts device;
     const char *fault; /* name of a planted fault, or NULL */
     const char *only;  /* the key filter, or NULL */
@@ -71,7 +73,14 @@ typedef struct qp_report {
     const struct qp_not_compared {
         const char *key, *why;
     } * not_compared; /* golden tensors without a row, though asked for */
-    int64_t left_out; /* golden tensors that the key filter left out */
+    int inside_fused_count;
+    /* Golden tensors that are inside a fused node and so in no memory, though asked for. No row can be made of them, and none
+     * is missed: whatever is wrong there shows in the node's outputs. */
+    const struct qp_inside_fused {
+        char boundary[QP_NAME_MAX], node[QP_NAME_MAX]; /* `*` for the layer */
+        int64_t tensors;                               /* of all phases and layers */
+    } * inside_fused;                                  /* in the order of the plan */
+    int64_t left_out;                                  /* golden tensors that the key filter left out */
     double seconds;
     qp_report_summary summary;
 } qp_report;
@@ -90,7 +99,7 @@ void qp_judge(qp_row *row);
 void qp_row_position(const qp_row *row, int64_t index, int64_t position[QP_MAX_RANK]);
 
 /* Computes the summary from the rows and the tensors not compared. Passes only if there is a row, none failed, none is
- * untrusted, and every golden tensor that the filter lets through was compared. */
+ * untrusted, and every golden tensor that the filter lets through was compared or is inside a fused node. */
 void qp_report_summarise(qp_report *report);
 
 #endif

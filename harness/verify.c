@@ -51,6 +51,8 @@ typedef struct verifier {
     int row_room;
     struct qp_not_compared *not_compared;
     int not_compared_room;
+    struct qp_inside_fused *inside_fused;
+    int inside_fused_room;
     int nodes_done, nodes_total;
 } verifier;
 
@@ -361,7 +363,42 @@ static qp_status note_not_compared(verifier *v, const qp_golden_phase *phase, co
     return QP_OK;
 }
 
-/* Every golden tensor of the phase is a row, left out by the key filter, or not compared. */
+static qp_status note_inside_fused(verifier *v, const qp_plan *plan, const qp_plan_tensor *tensor)
+{
+    const qp_plan_node *node = &plan->nodes[tensor->inside];
+    struct qp_inside_fused found = { .tensors = 1 };
+    qp_plan_name_of_all_layers(found.boundary, tensor->name, node->layer);
+    qp_plan_name_of_all_layers(found.node, node->name, node->layer);
+    for (int i = 0; i < v->report->inside_fused_count; i++)
+        if (!strcmp(v->inside_fused[i].boundary, found.boundary)) {
+            v->inside_fused[i].tensors++;
+            return QP_OK;
+        }
+    if (v->report->inside_fused_count == v->inside_fused_room) {
+        const int room = v->inside_fused_room + 16;
+        struct qp_inside_fused *larger = realloc(v->inside_fused, (size_t)room * sizeof *larger);
+        if (!larger) return qp_fail(QP_NO_MEMORY, "no memory for the report");
+        v->inside_fused = larger;
+        v->report->inside_fused = larger;
+        v->inside_fused_room = room;
+    }
+    v->inside_fused[v->report->inside_fused_count++] = found;
+    return QP_OK;
+}
+
+static qp_status note_all_inside_fused(verifier *v, const qp_golden_phase *phase, const qp_plan *plan)
+{
+    for (int t = 0; t < plan->tensor_count; t++) {
+        const qp_plan_tensor *tensor = &plan->tensors[t];
+        bool asked = false;
+        if (tensor->kind != QP_TENSOR_INSIDE || !qp_golden_has(phase, tensor->name)) continue;
+        QP_TRY(is_asked_for(v, phase, tensor->name, &asked));
+        if (asked) QP_TRY(note_inside_fused(v, plan, tensor));
+    }
+    return QP_OK;
+}
+
+/* Every golden tensor of the phase is a row, left out by the key filter, inside a fused node, or not compared. */
 static qp_status note_all_not_compared(verifier *v, const qp_golden_phase *phase, const qp_plan *plan,
                                        const tensor_state *state)
 {
@@ -370,10 +407,10 @@ static qp_status note_all_not_compared(verifier *v, const qp_golden_phase *phase
         bool asked = false;
         if (tensor >= 0 && state[tensor].row) continue;
         QP_TRY(is_asked_for(v, phase, phase->boundaries[i], &asked));
-        if (asked)
-            QP_TRY(note_not_compared(v, phase, phase->boundaries[i], "no node of the plan writes it"));
-        else
+        if (!asked)
             v->report->left_out++;
+        else if (tensor < 0 || plan->tensors[tensor].kind != QP_TENSOR_INSIDE)
+            QP_TRY(note_not_compared(v, phase, phase->boundaries[i], "no node of the plan writes it"));
     }
     return QP_OK;
 }
@@ -382,7 +419,9 @@ static qp_status verify_phase(verifier *v, const qp_golden_phase *phase)
 {
     qp_plan plan = { 0 };
     tensor_state *state = NULL;
-    const qp_plan_options options = { .tokens = phase->tokens, .capacity = v->ours.capacity, .choices = &v->choices };
+    const qp_plan_options options = {
+        .tokens = phase->tokens, .capacity = v->ours.capacity, .choices = &v->choices, .fusions = v->options->fusions
+    };
     qp_status status = qp_plan_open(v->model, options, &plan);
     if (status != QP_OK) goto done;
     state = calloc((size_t)plan.tensor_count, sizeof *state);
@@ -414,6 +453,7 @@ static qp_status verify_phase(verifier *v, const qp_golden_phase *phase)
     if (status == QP_OK) status = qp_device_check_canaries(v->runtime->device);
     for (int t = 0; t < plan.tensor_count; t++)
         if (plan.tensors[t].kind == QP_TENSOR_CACHE) v->caches[plan.tensors[t].slot] = state[t];
+    if (status == QP_OK) status = note_all_inside_fused(v, phase, &plan);
     if (status == QP_OK) status = note_all_not_compared(v, phase, &plan, state);
 done:
     free(state);
@@ -474,14 +514,16 @@ static void close_verifier(verifier *v)
     qp_cublas_choices_close(&v->choices);
 }
 
-/* For the progress line: every phase has as many nodes as the plan of one token. */
+/* Every phase has as many nodes as the plan of one token: for the progress line, and to see whether one has the fault. */
 static qp_status count_nodes(verifier *v)
 {
     qp_plan plan = { 0 };
-    QP_TRY(qp_plan_open(v->model, (qp_plan_options){ .tokens = 1, .capacity = 1 }, &plan));
+    const qp_plan_options options = { .tokens = 1, .capacity = 1, .fusions = v->options->fusions };
+    QP_TRY(qp_plan_open(v->model, options, &plan));
     v->nodes_total = plan.node_count * qp_golden_phase_count(v->golden);
+    const qp_status status = qp_selection_check_fault(&v->options->selection, &plan);
     qp_plan_close(&plan);
-    return QP_OK;
+    return status;
 }
 
 qp_status qp_verify(const qp_runtime *runtime, const qp_golden *golden, const qp_verify_options *options,
@@ -494,9 +536,9 @@ qp_status qp_verify(const qp_runtime *runtime, const qp_golden *golden, const qp
                            .golden = options->golden_path,
                            .backend = qp_backend_name(options->selection.backend),
                            .device = qp_device_describe(runtime->device),
-                           .plan = "reference",
                            .fault = options->selection.fault ? options->selection.fault->name : NULL,
                            .only = options->only };
+    qp_fusions_describe(options->fusions, report->plan);
     qp_status status = open_verifier(&v);
     if (status == QP_OK) status = count_nodes(&v);
     for (int i = 0; i < qp_golden_phase_count(golden) && status == QP_OK; i++) {
@@ -525,5 +567,6 @@ void qp_report_close(qp_report *report)
     for (int i = 0; i < report->not_compared_count; i++) free((void *)report->not_compared[i].key);
     free((void *)report->rows);
     free((void *)report->not_compared);
+    free((void *)report->inside_fused);
     memset(report, 0, sizeof *report);
 }

@@ -62,9 +62,18 @@ qp_status qp_device_wait(qp_device *device) { return device->methods->wait(devic
 qp_status qp_device_check_canaries(qp_device *device) { return device->methods->check_canaries(device); }
 qp_status qp_device_mark(qp_device *device, int mark) { return device->methods->mark(device, mark); }
 
+/* Whether there is a time stamp of this number. */
+static bool has_mark(const qp_device *device, int mark) { return mark >= 0 && mark < device->mark_count; }
+
+qp_status qp_device_read_at(qp_device *device, int mark, void *to, const void *from, uint64_t bytes)
+{
+    if (!has_mark(device, mark)) return qp_fail(QP_INVALID, "there is no time stamp %d", mark);
+    return device->methods->read_at(device, mark, to, from, bytes);
+}
+
 qp_status qp_device_elapsed(qp_device *device, int from, int to, double *seconds)
 {
-    if (from < 0 || to < 0 || from >= device->mark_count || to >= device->mark_count)
+    if (!has_mark(device, from) || !has_mark(device, to))
         return qp_fail(QP_INVALID, "there is no time stamp %d or %d", from, to);
     return device->methods->elapsed(device, from, to, seconds);
 }
@@ -81,3 +90,25 @@ qp_status qp_device_clock(qp_device *device, double *hertz)
 }
 
 qp_status qp_device_profile(qp_device *device, bool on) { return device->methods->profile(device, on); }
+
+qp_status qp_device_advance(qp_device *device, const qp_next_step *step)
+{
+    return device->methods->advance(device, step);
+}
+
+qp_status qp_device_record(qp_device *device, const qp_replay *replay, qp_enqueue enqueue, void *context,
+                           qp_recording **recording)
+{
+    *recording = NULL;
+    return device->methods->record(device, replay, enqueue, context, recording);
+}
+
+qp_status qp_device_replay(qp_device *device, const qp_recording *recording)
+{
+    return device->methods->replay(device, recording);
+}
+
+void qp_device_close_recording(qp_device *device, qp_recording *recording)
+{
+    if (recording) device->methods->close_recording(device, recording);
+}

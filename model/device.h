@@ -62,10 +62,36 @@ QP_MUST_USE qp_status qp_device_check_canaries(qp_device *device);
 
 /* Time stamps, in order with the launches: a mark is enqueued under a number from 0 on, and read after a wait. */
 QP_MUST_USE qp_status qp_device_mark(qp_device *device, int mark);
+/* Copies to the host what the device has at a mark that was set; waits for that mark, and not for what was enqueued behind
+ * it. */
+QP_MUST_USE qp_status qp_device_read_at(qp_device *device, int mark, void *to, const void *from, uint64_t bytes);
 /* Seconds from one mark to another. */
 QP_MUST_USE qp_status qp_device_elapsed(qp_device *device, int from, int to, double *seconds);
 /* The clock of the multiprocessors in Hz, measured just now, after everything enqueued; 0 if unknown, as on the CPU. */
 QP_MUST_USE qp_status qp_device_clock(qp_device *device, double *hertz);
+/* What one step of generation leaves for the next, all of it on the device. */
+typedef struct qp_next_step {
+    const int64_t *next_token;    /* what the step predicts */
+    int64_t *input_id, *position; /* what it was given */
+    int64_t *predicted;           /* [positions]: what was predicted at each */
+} qp_next_step;
+/* The token that was predicted is written down and becomes the input of the next position: predicted[*position] =
+ * *input_id = *next_token, and *position grows by 1. In order with the launches; returns at once. */
+QP_MUST_USE qp_status qp_device_advance(qp_device *device, const qp_next_step *step);
+
+/* Launches that were recorded once, to be enqueued again all together: a CUDA graph. */
+typedef struct qp_recording qp_recording;
+/* Calls `enqueue` twice, with `replay` given to what runs: once as it is, so that kernels are loaded and the workspace is
+ * as large as it has to be, and once to record it. It may only launch: no copies between the host and the device, no
+ * waiting. QP_UNSUPPORTED on the CPU. On failure *recording is NULL. */
+typedef qp_status (*qp_enqueue)(void *context);
+QP_MUST_USE qp_status qp_device_record(qp_device *device, const qp_replay *replay, qp_enqueue enqueue, void *context,
+                                       qp_recording **recording);
+/* Enqueues what was recorded, with the operands and the workspace that it had then; returns at once. */
+QP_MUST_USE qp_status qp_device_replay(qp_device *device, const qp_recording *recording);
+/* Waits for everything enqueued; NULL is fine. Before the device is closed. */
+void qp_device_close_recording(qp_device *device, qp_recording *recording);
+
 /* Waits, and tells a profiler to begin or to stop: cudaProfilerStart, cudaProfilerStop. Nothing on the CPU. */
 QP_MUST_USE qp_status qp_device_profile(qp_device *device, bool on);
 

@@ -18,10 +18,16 @@ typedef struct qp_device_methods {
     qp_status (*wait)(qp_device *device);
     qp_status (*check_canaries)(qp_device *device);
     qp_status (*mark)(qp_device *device, int mark);
+    qp_status (*read_at)(qp_device *device, int mark, void *to, const void *from, uint64_t bytes);
     qp_status (*elapsed)(qp_device *device, int from, int to, double *seconds);
     qp_status (*copy)(qp_device *device, void *to, const void *from, uint64_t bytes);
     qp_status (*clock)(qp_device *device, double *hertz);
     qp_status (*profile)(qp_device *device, bool on);
+    qp_status (*advance)(qp_device *device, const qp_next_step *step);
+    qp_status (*record)(qp_device *device, const qp_replay *replay, qp_enqueue enqueue, void *context,
+                        qp_recording **recording);
+    qp_status (*replay)(qp_device *device, const qp_recording *recording);
+    void (*close_recording)(qp_device *device, qp_recording *recording);
 } qp_device_methods;
 
 /* The beginning of each backend's own struct. */

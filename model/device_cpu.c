@@ -103,6 +103,31 @@ static qp_status no_profiler(qp_device *device, bool on)
     return QP_OK;
 }
 
+static qp_status read_at(qp_device *device, int mark, void *to, const void *from, uint64_t bytes)
+{
+    (void)mark; /* everything is done */
+    return copy(device, to, from, bytes);
+}
+
+static qp_status advance(qp_device *device, const qp_next_step *step)
+{
+    (void)device;
+    step->predicted[*step->position] = *step->input_id = *step->next_token;
+    ++*step->position;
+    return QP_OK;
+}
+
+static qp_status no_recording(qp_device *device, const qp_replay *replay, qp_enqueue enqueue, void *context,
+                              qp_recording **recording)
+{
+    (void)device;
+    (void)replay;
+    (void)enqueue;
+    (void)context;
+    (void)recording;
+    return qp_fail(QP_UNSUPPORTED, "the CPU records no launches: there a launch is the work");
+}
+
 static qp_status choose_vectors(void)
 {
     const char *wish = getenv("QP_VECTORS");
@@ -132,7 +157,10 @@ qp_status qp_device_open_cpu(qp_device **device)
                                                .elapsed = elapsed,
                                                .copy = copy,
                                                .clock = no_clock,
-                                               .profile = no_profiler };
+                                               .profile = no_profiler,
+                                               .read_at = read_at,
+                                               .advance = advance,
+                                               .record = no_recording };
     QP_TRY(choose_vectors());
     cpu_device *made = calloc(1, sizeof *made);
     if (!made) return qp_fail(QP_NO_MEMORY, "no memory for a device");

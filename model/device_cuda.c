@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "../kernels/cublas.h"
+#include "advance_cuda.h"
 #include "clock_cuda.h"
 #include "device_backend.h"
 
@@ -25,6 +26,8 @@ typedef struct cuda_device {
     qp_launch launch;
     uint64_t workspace_bytes;
     allocation *allocations;
+    int recordings;       /* open ones, which use the workspace that they were recorded with */
+    cudaStream_t reading; /* for reading behind the launches */
     cudaEvent_t *marks;
     cudaError_t error; /* the first one; nothing works after it */
     char context[96];  /* what was tried when it showed */
@@ -62,6 +65,7 @@ static void close_device(qp_device *device)
     }
     for (int i = 0; i < device->mark_count; i++) (void)cudaEventDestroy(d->marks[i]);
     qp_cublas_close(d->launch.cublas);
+    if (d->reading) (void)cudaStreamDestroy(d->reading);
     if (d->launch.stream) (void)cudaStreamDestroy(stream_of(d));
     free(d->marks);
     free(d);
@@ -145,12 +149,13 @@ static qp_status fill(qp_device *device, void *memory, int byte, uint64_t bytes)
     return checked(d, cudaMemsetAsync(memory, byte, (size_t)bytes, stream_of(d)), "filling memory");
 }
 
-/* Before a call that needs more than there is. Waits for the work that may still use the old one. */
+/* Before a call that needs more than there is. Waits for the work that may still use the old one, which stays allocated
+ * until the device is closed if something was recorded with it. */
 static qp_status reserve_workspace(cuda_device *d, uint64_t bytes)
 {
     if (bytes <= d->workspace_bytes) return QP_OK;
     QP_TRY(checked(d, cudaStreamSynchronize(stream_of(d)), "waiting for a workspace"));
-    if (d->launch.workspace) free_memory(&d->base, d->launch.workspace);
+    if (d->launch.workspace && d->recordings == 0) free_memory(&d->base, d->launch.workspace);
     d->launch.workspace = NULL;
     d->workspace_bytes = 0;
     QP_TRY(allocate(&d->base, bytes, "a workspace", &d->launch.workspace));
@@ -214,6 +219,14 @@ static qp_status set_mark(qp_device *device, int mark)
     return checked(d, cudaEventRecord(d->marks[mark], stream_of(d)), "recording an event");
 }
 
+static qp_status read_at(qp_device *device, int mark, void *to, const void *from, uint64_t bytes)
+{
+    cuda_device *d = (cuda_device *)device;
+    QP_TRY(checked(d, cudaStreamWaitEvent(d->reading, d->marks[mark], 0), "waiting for an event"));
+    QP_TRY(checked(d, cudaMemcpyAsync(to, from, (size_t)bytes, cudaMemcpyDeviceToHost, d->reading), "copying"));
+    return checked(d, cudaStreamSynchronize(d->reading), "copying");
+}
+
 static qp_status elapsed(qp_device *device, int from, int to, double *seconds)
 {
     cuda_device *d = (cuda_device *)device;
@@ -241,6 +254,71 @@ static qp_status profile(qp_device *device, bool on)
     cuda_device *d = (cuda_device *)device;
     QP_TRY(wait_for_all(device));
     return checked(d, on ? cudaProfilerStart() : cudaProfilerStop(), "telling the profiler");
+}
+
+/* ---- Recording. ---- */
+
+struct qp_recording {
+    cudaGraphExec_t graph;
+};
+
+static qp_status advance(qp_device *device, const qp_next_step *step)
+{
+    cuda_device *d = (cuda_device *)device;
+    if (d->error != cudaSuccess) return stuck(d);
+    return qp_cuda_advance(&d->launch, step);
+}
+
+/* What `enqueue` launches, as a graph. A capture that was begun is always ended, for the stream can do nothing else. */
+static qp_status capture(cuda_device *d, qp_enqueue enqueue, void *context, cudaGraphExec_t *made)
+{
+    cudaGraph_t graph = NULL;
+    QP_TRY(checked(d, cudaStreamBeginCapture(stream_of(d), cudaStreamCaptureModeThreadLocal), "beginning to record"));
+    qp_status status = enqueue(context);
+    const cudaError_t ended = cudaStreamEndCapture(stream_of(d), &graph);
+    if (status == QP_OK) status = checked(d, ended, "recording");
+    if (status == QP_OK) status = checked(d, cudaGraphInstantiate(made, graph, 0), "preparing what was recorded");
+    if (status == QP_OK) status = checked(d, cudaGraphUpload(*made, stream_of(d)), "uploading what was recorded");
+    if (graph) (void)cudaGraphDestroy(graph);
+    return status;
+}
+
+static qp_status record(qp_device *device, const qp_replay *replay, qp_enqueue enqueue, void *context,
+                        qp_recording **recording)
+{
+    cuda_device *d = (cuda_device *)device;
+    if (d->error != cudaSuccess) return stuck(d);
+    qp_recording *made = calloc(1, sizeof *made);
+    if (!made) return qp_fail(QP_NO_MEMORY, "no memory for a recording");
+    d->launch.replay = replay;
+    qp_status status = enqueue(context);
+    if (status == QP_OK) status = wait_for_all(device);
+    if (status == QP_OK) status = capture(d, enqueue, context, &made->graph);
+    d->launch.replay = NULL;
+    if (status == QP_OK) {
+        d->recordings++;
+        *recording = made;
+        return QP_OK;
+    }
+    if (made->graph) (void)cudaGraphExecDestroy(made->graph);
+    free(made);
+    return status;
+}
+
+static void close_recording(qp_device *device, qp_recording *recording)
+{
+    cuda_device *d = (cuda_device *)device;
+    (void)wait_for_all(device);
+    (void)cudaGraphExecDestroy(recording->graph);
+    d->recordings--;
+    free(recording);
+}
+
+static qp_status replay_recording(qp_device *device, const qp_recording *recording)
+{
+    cuda_device *d = (cuda_device *)device;
+    if (d->error != cudaSuccess) return stuck(d);
+    return checked(d, cudaGraphLaunch(recording->graph, stream_of(d)), "replaying");
 }
 
 /* Whether there is a device that the kernels were built for. */
@@ -276,7 +354,12 @@ qp_status qp_device_open_cuda(qp_device **device)
                                                .elapsed = elapsed,
                                                .copy = copy,
                                                .clock = measure_clock,
-                                               .profile = profile };
+                                               .profile = profile,
+                                               .read_at = read_at,
+                                               .advance = advance,
+                                               .record = record,
+                                               .replay = replay_recording,
+                                               .close_recording = close_recording };
     QP_TRY(require_device());
     cuda_device *d = calloc(1, sizeof *d);
     if (!d) return qp_fail(QP_NO_MEMORY, "no memory for a device");
@@ -284,6 +367,8 @@ qp_status qp_device_open_cuda(qp_device **device)
     cudaStream_t stream = NULL;
     qp_status status = checked(d, cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), "creating a stream");
     d->launch.stream = stream;
+    if (status == QP_OK)
+        status = checked(d, cudaStreamCreateWithFlags(&d->reading, cudaStreamNonBlocking), "creating a stream");
     if (status == QP_OK) status = qp_cublas_open(stream, &d->launch.cublas);
     if (status == QP_OK)
         *device = &d->base;

@@ -42,6 +42,22 @@ qp_status qp_selection_plant(qp_selection *selection, const char *fault)
     return selection->fault ? QP_OK : qp_fail(QP_USAGE, "there is no planted fault '%s'; see list", fault);
 }
 
+static bool has_fault(const qp_selection *selection, const qp_plan_node *node)
+{
+    const qp_fault *fault = selection->fault;
+    return fault && selection->fault_operation == node->operation && fnmatch(fault->keys, node->name, 0) == 0;
+}
+
+qp_status qp_selection_check_fault(const qp_selection *selection, const qp_plan *plan)
+{
+    if (!selection->fault) return QP_OK;
+    for (int n = 0; n < plan->node_count; n++)
+        if (has_fault(selection, &plan->nodes[n])) return QP_OK;
+    return qp_fail(QP_USAGE,
+                   "the fault '%s' is one of %s, and no such node '%s' is in this plan; see --plan and --fuse",
+                   selection->fault->name, selection->fault_operation->name, selection->fault->keys);
+}
+
 qp_status qp_selection_find(const qp_selection *selection, const qp_plan_node *node, qp_implementation *implementation)
 {
     const qp_implementation *found = qp_implementation_find(node->operation->name, selection->backend, NULL);
@@ -52,7 +68,7 @@ qp_status qp_selection_find(const qp_selection *selection, const qp_plan_node *n
                        qp_backend_name(selection->backend), node->operation->name);
     *implementation = *found;
     const qp_fault *fault = selection->fault;
-    if (fault && selection->fault_operation == node->operation && fnmatch(fault->keys, node->name, 0) == 0)
+    if (has_fault(selection, node))
         *implementation = (qp_implementation){ .operation = found->operation,
                                                .name = fault->name,
                                                .backend = QP_CPU,
@@ -116,48 +132,108 @@ static qp_status run_on_copies(const qp_operation *operation, qp_run run, qp_dev
 
 /* ---- Running. ---- */
 
+/* The sentence of a failure names the node. */
+static qp_status of_node(const qp_plan_node *node, qp_status status)
+{
+    return status == QP_OK ? QP_OK : qp_fail(status, "%s: %s", node->name, qp_last_error());
+}
+
+/* A call that was checked. */
+static qp_status run_node(const qp_plan *plan, const qp_plan_node *node, const qp_implementation *implementation,
+                          qp_device *device, const qp_call *call)
+{
+    if (qp_trace_is_on())
+        qp_trace_push(QP_TRACE_KERNEL, node->name, node->layer, plan->past,
+                      qp_operation_cost(node->operation, call).bytes);
+    const qp_status status = implementation->backend == qp_device_backend(device)
+                                 ? qp_device_run(device, implementation, call)
+                                 : run_on_copies(node->operation, implementation->run, device, call);
+    if (qp_trace_is_on()) qp_trace_pop();
+    return of_node(node, status);
+}
+
 qp_status qp_node_run(const qp_plan *plan, const qp_plan_node *node, const qp_implementation *implementation,
                       qp_device *device, const qp_call *call)
 {
-    qp_status status = qp_operation_check(node->operation, call);
-    if (status == QP_OK) {
-        if (qp_trace_is_on())
-            qp_trace_push(QP_TRACE_KERNEL, node->name, node->layer, plan->past,
-                          qp_operation_cost(node->operation, call).bytes);
-        status = implementation->backend == qp_device_backend(device)
-                     ? qp_device_run(device, implementation, call)
-                     : run_on_copies(node->operation, implementation->run, device, call);
-        if (qp_trace_is_on()) qp_trace_pop();
-    }
-    return status == QP_OK ? QP_OK : qp_fail(status, "%s: %s", node->name, qp_last_error());
+    QP_TRY(of_node(node, qp_operation_check(node->operation, call)));
+    return run_node(plan, node, implementation, device, call);
 }
 
 qp_status qp_oracle_run(const qp_plan_node *node, const qp_call *call)
 {
     qp_status status = qp_operation_check(node->operation, call);
     if (status == QP_OK) status = node->operation->oracle(call);
-    return status == QP_OK ? QP_OK : qp_fail(status, "%s: %s", node->name, qp_last_error());
+    return of_node(node, status);
 }
 
-static qp_status run_nodes(const qp_plan *plan, const qp_selection *selection, const qp_store *store,
-                           qp_progress progress, void *context)
+/* ---- Whole passes. ---- */
+
+bool qp_node_depends_on_past(const qp_plan *plan, const qp_plan_node *node)
 {
+    if (node->keys_extent >= 0) return true;
+    for (int i = 0; i < qp_operand_count(node->operation->out, QP_MAX_OUT); i++)
+        if (plan->tensors[node->out[i]].cache >= 0) return true;
+    return false;
+}
+
+static qp_status prepare_call(const qp_prepared_plan *prepared, int n)
+{
+    const qp_plan_node *node = &prepared->plan->nodes[n];
+    struct qp_prepared_node *made = &prepared->nodes[n];
+    made->call = qp_node_call(prepared->plan, node, prepared->store);
+    return of_node(node, qp_operation_check(node->operation, &made->call));
+}
+
+qp_status qp_prepared_open(const qp_plan *plan, const qp_selection *selection, const qp_store *store,
+                           qp_prepared_plan *prepared)
+{
+    *prepared = (qp_prepared_plan){ .plan = plan, .store = store, .past = plan->past };
+    prepared->nodes = calloc((size_t)plan->node_count, sizeof *prepared->nodes);
+    qp_status status = prepared->nodes ? QP_OK : qp_fail(QP_NO_MEMORY, "no memory for %d calls", plan->node_count);
+    for (int n = 0; n < plan->node_count && status == QP_OK; n++) {
+        prepared->nodes[n].depends_on_past = qp_node_depends_on_past(plan, &plan->nodes[n]);
+        status = qp_selection_find(selection, &plan->nodes[n], &prepared->nodes[n].implementation);
+        if (status == QP_OK) status = prepare_call(prepared, n);
+    }
+    if (status != QP_OK) qp_prepared_close(prepared);
+    return status;
+}
+
+void qp_prepared_close(qp_prepared_plan *prepared)
+{
+    free(prepared->nodes);
+    memset(prepared, 0, sizeof *prepared);
+}
+
+static qp_status run_nodes(qp_prepared_plan *prepared, qp_progress progress, void *context)
+{
+    const qp_plan *plan = prepared->plan;
+    for (int n = 0; n < plan->node_count && prepared->past != plan->past; n++)
+        if (prepared->nodes[n].depends_on_past) QP_TRY(prepare_call(prepared, n));
+    prepared->past = plan->past;
     for (int n = 0; n < plan->node_count; n++) {
-        const qp_plan_node *node = &plan->nodes[n];
-        const qp_call call = qp_node_call(plan, node, store);
-        qp_implementation implementation;
-        if (progress) progress(context, n, plan->node_count, node->name);
-        QP_TRY(qp_selection_find(selection, node, &implementation));
-        QP_TRY(qp_node_run(plan, node, &implementation, store->runtime->device, &call));
+        const struct qp_prepared_node *node = &prepared->nodes[n];
+        if (progress) progress(context, n, plan->node_count, plan->nodes[n].name);
+        QP_TRY(run_node(plan, &plan->nodes[n], &node->implementation, prepared->store->runtime->device, &node->call));
     }
     return QP_OK;
+}
+
+qp_status qp_prepared_run(qp_prepared_plan *prepared, qp_progress progress, void *context)
+{
+    const int64_t past = prepared->plan->past;
+    qp_trace_push(QP_TRACE_MODEL, past == 0 ? "prefill" : "decode", -1, past, 0);
+    const qp_status status = run_nodes(prepared, progress, context);
+    qp_trace_pop();
+    return status;
 }
 
 qp_status qp_plan_run(const qp_plan *plan, const qp_selection *selection, const qp_store *store, qp_progress progress,
                       void *context)
 {
-    qp_trace_push(QP_TRACE_MODEL, plan->past == 0 ? "prefill" : "decode", -1, plan->past, 0);
-    const qp_status status = run_nodes(plan, selection, store, progress, context);
-    qp_trace_pop();
+    qp_prepared_plan prepared;
+    QP_TRY(qp_prepared_open(plan, selection, store, &prepared));
+    const qp_status status = qp_prepared_run(&prepared, progress, context);
+    qp_prepared_close(&prepared);
     return status;
 }

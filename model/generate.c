@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "clock.h"
+#include "recorded_step.h"
 
 static bool is_end(const qp_config *config, int64_t id)
 {
@@ -20,20 +21,42 @@ typedef struct prediction {
     int64_t greedy;        /* the plan's own next_token */
 } prediction;
 
-static qp_status pass(qp_plan *plan, const qp_selection *selection, qp_store *store, int64_t past, const int64_t *ids,
+static qp_status pass(qp_plan *plan, qp_prepared_plan *prepared, qp_store *store, int64_t past, const int64_t *ids,
                       qp_progress progress, void *context, prediction *next)
 {
     const void *token = NULL, *logits = NULL;
     QP_TRY(qp_plan_set_past(plan, past));
-    QP_TRY(qp_store_prepare(store, plan));
     QP_TRY(qp_store_set_inputs(store, plan, ids));
-    QP_TRY(qp_plan_run(plan, selection, store, progress, context));
+    QP_TRY(qp_prepared_run(prepared, progress, context));
     if (next->wants_logits) QP_TRY(qp_store_view(store, plan, plan->logits, next->scratch, &logits));
     next->logits = logits;
     int64_t room = 0;
     QP_TRY(qp_store_view(store, plan, plan->next_token, &room, &token));
     next->greedy = *(const int64_t *)token;
     return QP_OK;
+}
+
+/* The pass of one token behind the prompt: ordinary, or recorded. */
+typedef struct decoding {
+    qp_plan plan;
+    qp_prepared_plan prepared;
+    qp_recorded_step recorded; /* without a recording: every pass is ordinary */
+    bool started;              /* the recorded step knows where it is */
+} decoding;
+
+static qp_status decode(decoding *d, qp_store *store, int64_t past, int64_t id, prediction *next)
+{
+    if (!d->recorded.recording) return pass(&d->plan, &d->prepared, store, past, &id, NULL, NULL, next);
+    if (!d->started) QP_TRY(qp_recorded_step_start(&d->recorded, past, id));
+    d->started = true; /* from here on each token is the one that the step has predicted itself */
+    return qp_recorded_step_next(&d->recorded, past, &next->greedy);
+}
+
+static void close_decoding(decoding *d)
+{
+    qp_recorded_step_close(&d->recorded);
+    qp_prepared_close(&d->prepared);
+    qp_plan_close(&d->plan);
 }
 
 /* What the caller sees of a token. QP_STOP_LENGTH stands for "go on". */
@@ -62,7 +85,9 @@ qp_status qp_generate(const qp_runtime *runtime, const qp_tokenizer *tokenizer, 
     const int64_t limit = options->max_tokens < room ? options->max_tokens : room, capacity = count + limit;
 
     qp_store store = { 0 };
-    qp_plan prompt = { 0 }, decode = { 0 };
+    qp_plan prompt = { 0 };
+    qp_prepared_plan prepared = { 0 };
+    decoding d = { 0 };
     qp_sampler sampler = { 0 };
     qp_decoder *decoder = NULL;
     prediction next = { .wants_logits = !greedy || options->on_logits,
@@ -71,17 +96,26 @@ qp_status qp_generate(const qp_runtime *runtime, const qp_tokenizer *tokenizer, 
     if (status == QP_OK) status = qp_decoder_open(tokenizer, !options->keep_special, &decoder);
     if (status == QP_OK) status = qp_sampler_open(options->sampling, config->vocab_size, &sampler);
     if (status == QP_OK) status = qp_store_open(runtime, capacity, QP_PRECISION_CONTRACT, &store);
-    if (status == QP_OK)
-        status = qp_plan_open(
-            model, (qp_plan_options){ .tokens = count, .capacity = capacity, .last_logits_only = true }, &prompt);
-    if (status == QP_OK)
-        status = qp_plan_open(model, (qp_plan_options){ .tokens = 1, .capacity = capacity, .last_logits_only = true },
-                              &decode);
+    qp_plan_options plan_options = {
+        .tokens = count, .capacity = capacity, .last_logits_only = true, .fusions = options->fusions
+    };
+    if (next.wants_logits) plan_options.fusions &= ~(qp_fusions)QP_FUSE_LM_HEAD_ARGMAX;
+    if (status == QP_OK) status = qp_plan_open(model, plan_options, &prompt);
+    if (status == QP_OK) status = qp_selection_check_fault(selection, &prompt);
+    plan_options.tokens = 1;
+    if (status == QP_OK) status = qp_plan_open(model, plan_options, &d.plan);
+    if (status == QP_OK) status = qp_store_prepare(&store, &prompt);
+    if (status == QP_OK) status = qp_store_prepare(&store, &d.plan);
+    if (status == QP_OK) status = qp_prepared_open(&prompt, selection, &store, &prepared);
+    if (status == QP_OK) status = qp_prepared_open(&d.plan, selection, &store, &d.prepared);
     if (status != QP_OK) goto done;
 
     double start = qp_seconds_now();
-    status = pass(&prompt, selection, &store, 0, ids, options->on_progress, options->context, &next);
+    status = pass(&prompt, &prepared, &store, 0, ids, options->on_progress, options->context, &next);
     generated->prompt_seconds = qp_seconds_now() - start;
+    if (status == QP_OK && !next.wants_logits && limit > 1 &&
+        qp_recorded_step_check(&d.plan, selection, &store) == QP_OK)
+        status = qp_recorded_step_open(&d.plan, selection, &store, &d.recorded);
     start = qp_seconds_now();
     while (status == QP_OK) {
         if (options->on_logits) options->on_logits(options->context, generated->new_tokens, next.logits);
@@ -93,7 +127,7 @@ qp_status qp_generate(const qp_runtime *runtime, const qp_tokenizer *tokenizer, 
         status = emit(options, decoder, id, &generated->stop);
         generated->new_tokens++;
         if (status != QP_OK || generated->stop == QP_STOP_CALLER || generated->new_tokens == limit) break;
-        status = pass(&decode, selection, &store, count + generated->new_tokens - 1, &id, NULL, NULL, &next);
+        status = decode(&d, &store, count + generated->new_tokens - 1, id, &next);
     }
     generated->decode_seconds = qp_seconds_now() - start;
     if (status == QP_OK && options->on_token) { /* a character that was cut at the end */
@@ -104,7 +138,8 @@ qp_status qp_generate(const qp_runtime *runtime, const qp_tokenizer *tokenizer, 
     }
 done:
     free(next.scratch);
-    qp_plan_close(&decode);
+    close_decoding(&d);
+    qp_prepared_close(&prepared);
     qp_plan_close(&prompt);
     qp_store_close(&store);
     qp_sampler_close(&sampler);

@@ -9,6 +9,7 @@
 #include "../kernels/argmax/argmax.h"
 #include "../kernels/context/context.h"
 #include "../kernels/embedding/embedding.h"
+#include "../kernels/gqa_attention/gqa_attention.h"
 #include "../kernels/linear/linear.h"
 #include "../kernels/multiply/multiply.h"
 #include "../kernels/residual_add/residual_add.h"
@@ -18,6 +19,7 @@
 #include "../kernels/scores/scores.h"
 #include "../kernels/silu/silu.h"
 #include "../kernels/softmax/softmax.h"
+#include "fusion.h"
 
 /* ---- Building. The first failure is kept, and what follows does nothing. ---- */
 
@@ -27,15 +29,6 @@ typedef struct builder {
     int layer; /* of the nodes being added; -1 outside the layers */
     qp_status status;
 } builder;
-
-/* In a layer the layer's path comes first; a layer's own output has no name but that path. */
-static void set_name(const builder *b, char name[QP_NAME_MAX], const char *own, const char *suffix)
-{
-    if (b->layer < 0)
-        (void)snprintf(name, QP_NAME_MAX, "%s%s", own, suffix);
-    else
-        (void)snprintf(name, QP_NAME_MAX, "model.layers.%d%s%s%s", b->layer, *own ? "." : "", own, suffix);
-}
 
 /* Makes room for one more element of a growing array. */
 static void *grown(builder *b, void *array, int count, int *room, size_t size)
@@ -82,9 +75,14 @@ static shape shape3(const char *axis0, int64_t dim0, const char *axis1, int64_t 
 
 static qp_plan_tensor new_tensor(qp_tensor_kind kind, qp_dtype dtype, shape s)
 {
-    qp_plan_tensor tensor = {
-        .kind = kind, .dtype = dtype, .rank = s.rank, .keys_axis = s.keys_axis, .slot = -1, .cache = -1, .buffer = -1
-    };
+    qp_plan_tensor tensor = { .kind = kind,
+                              .dtype = dtype,
+                              .rank = s.rank,
+                              .keys_axis = s.keys_axis,
+                              .slot = -1,
+                              .cache = -1,
+                              .buffer = -1,
+                              .inside = -1 };
     memcpy(tensor.dim, s.dim, sizeof s.dim);
     memcpy(tensor.axis, s.axis, sizeof s.axis);
     return tensor;
@@ -93,14 +91,14 @@ static qp_plan_tensor new_tensor(qp_tensor_kind kind, qp_dtype dtype, shape s)
 static int add_input(builder *b, const char *name, int64_t tokens)
 {
     qp_plan_tensor tensor = new_tensor(QP_TENSOR_INPUT, QP_I64, shape1("token", tokens));
-    set_name(b, tensor.name, name, "");
+    qp_plan_name(tensor.name, b->layer, name);
     return add_tensor(b, tensor);
 }
 
 static int add_value(builder *b, const char *name, qp_dtype dtype, shape s)
 {
     qp_plan_tensor tensor = new_tensor(QP_TENSOR_VALUE, dtype, s);
-    set_name(b, tensor.name, name, "");
+    qp_plan_name(tensor.name, b->layer, name);
     return add_tensor(b, tensor);
 }
 
@@ -118,14 +116,16 @@ static int add_cache(builder *b, const char *name, int slot, int64_t heads, int6
     s.keys_axis = 0;
     qp_plan_tensor tensor = new_tensor(QP_TENSOR_CACHE, QP_BF16, s);
     tensor.slot = slot;
-    set_name(b, tensor.name, name, "");
+    qp_plan_name(tensor.name, b->layer, name);
     return add_tensor(b, tensor);
 }
 
 static int add_weight(builder *b, const char *name, shape s)
 {
     qp_plan_tensor tensor = new_tensor(QP_TENSOR_WEIGHT, QP_BF16, s);
-    set_name(b, tensor.name, name, ".weight");
+    qp_plan_name(tensor.name, b->layer, name);
+    const size_t length = strlen(tensor.name);
+    (void)snprintf(tensor.name + length, sizeof tensor.name - length, ".weight");
     if (b->status == QP_OK) {
         const qp_bf16 *data = NULL;
         b->status = qp_checkpoint_bf16(b->plan->model->checkpoint, tensor.name, s.rank, s.dim, &data);
@@ -141,7 +141,7 @@ static qp_plan_node *add_node(builder *b, const char *name, const qp_operation *
     if (b->status == QP_OK) plan->nodes = grown(b, plan->nodes, plan->node_count, &b->node_room, sizeof *plan->nodes);
     qp_plan_node *node = b->status == QP_OK ? &plan->nodes[plan->node_count++] : &unused;
     memset(node, 0, sizeof *node);
-    set_name(b, node->name, name, "");
+    qp_plan_name(node->name, b->layer, name);
     node->operation = operation;
     node->layer = b->layer;
     node->keys_extent = -1;
@@ -165,10 +165,24 @@ static int add_norm(builder *b, const char *name, int x, shape s)
     return y;
 }
 
+/* Without a golden to tell: how cuBLAS 13.1 split the products of the released Qwen3 sizes on an H100, with 1, 2 and 8 rows
+ * (`probe --backend cuda --m 1 --n N --k K`). With more rows it depends on their number. */
+static int64_t usual_part(int64_t m, int64_t n, int64_t k)
+{
+    static const struct {
+        int64_t n, k, part;
+    } seen[] = { { 1024, 3072, 1536 }, { 2048, 6144, 1536 },  { 2560, 4096, 2048 }, { 4096, 4096, 2048 },
+                 { 1024, 4096, 1408 }, { 4096, 12288, 6144 }, { 2560, 9728, 3264 } };
+    for (size_t i = 0; i < sizeof seen / sizeof *seen && m <= 8; i++)
+        if (seen[i].n == n && seen[i].k == k) return seen[i].part;
+    return 0;
+}
+
 /* What cuBLAS chose for a linear node. */
 static void choose_part(const qp_cublas_choices *choices, qp_plan_node *node)
 {
     const int64_t *extent = node->extent;
+    if (!choices) node->params.part = usual_part(extent[QP_LINEAR_M], extent[QP_LINEAR_N], extent[QP_LINEAR_K]);
     for (int i = 0; choices && i < choices->split_count; i++) {
         const qp_split *split = &choices->splits[i];
         if (split->m != extent[QP_LINEAR_M] || split->n != extent[QP_LINEAR_N] || split->k != extent[QP_LINEAR_K])
@@ -188,18 +202,19 @@ static qp_sum_order usual_order(const qp_operation *product, int64_t tokens, int
                                            : (qp_sum_order){ .lanes = 32, .run = 4 };
 }
 
-/* What cuBLAS chose for an attention product. */
-static void choose_order(const qp_cublas_choices *choices, int64_t tokens, int64_t keys, qp_plan_node *node)
+/* What cuBLAS chose for an attention product over `keys` keys. Sets *unknown if nobody knows. */
+static qp_sum_order choose_order(const qp_plan_options *options, const qp_operation *product, int64_t keys,
+                                 bool *unknown)
 {
-    node->params.order = usual_order(node->operation, tokens, keys);
-    node->order_unknown = false;
+    const qp_cublas_choices *choices = options->choices;
     for (int i = 0; choices && i < choices->order_count; i++) {
         const qp_order *order = &choices->orders[i];
-        if (order->product != node->operation || order->tokens != tokens || order->keys != keys) continue;
-        if (!order->unknown) node->params.order = order->order;
-        node->order_unknown = order->unknown;
-        return;
+        if (order->product != product || order->tokens != options->tokens || order->keys != keys) continue;
+        if (!order->unknown) return order->order;
+        *unknown = true;
+        break;
     }
+    return usual_order(product, options->tokens, keys);
 }
 
 static void add_linear_node(builder *b, const char *name, int x, int64_t skip, int weight, int y, int64_t m, int64_t n,
@@ -415,7 +430,8 @@ static qp_status assign_buffers(qp_plan *plan)
     for (int n = 0; n < plan->node_count; n++)
         for (int i = 0; i < qp_operand_count(plan->nodes[n].operation->in, QP_MAX_IN); i++)
             last_use[plan->nodes[n].in[i]] = n;
-    last_use[plan->logits] = last_use[plan->next_token] = plan->node_count; /* read by the caller */
+    last_use[plan->next_token] = plan->node_count; /* read by the caller, as the logits are */
+    if (plan->logits >= 0) last_use[plan->logits] = plan->node_count;
 
     for (int n = 0; n < plan->node_count; n++) {
         const qp_plan_node *node = &plan->nodes[n];
@@ -458,6 +474,7 @@ qp_status qp_plan_open(const qp_model *model, qp_plan_options options, qp_plan *
     plan->options = options;
     builder b = { .plan = plan, .layer = -1, .status = QP_OK };
     add_model(&b);
+    if (b.status == QP_OK) b.status = qp_plan_fuse(plan);
     if (b.status == QP_OK) b.status = assign_buffers(plan);
     if (b.status == QP_OK) b.status = qp_plan_set_past(plan, 0);
     if (b.status != QP_OK) qp_plan_close(plan);
@@ -472,6 +489,22 @@ void qp_plan_close(qp_plan *plan)
     memset(plan, 0, sizeof *plan);
 }
 
+/* Of a node that sums over attention: how. */
+static void set_orders(const qp_plan_options *options, int64_t keys, qp_plan_node *node)
+{
+    const qp_operation *operation = node->operation;
+    bool unknown = false;
+    if (operation == &qp_scores_operation || operation == &qp_context_operation) {
+        node->params.order = choose_order(options, operation, keys, &unknown);
+    } else if (operation == &qp_gqa_attention_operation) {
+        node->params.order = choose_order(options, &qp_scores_operation, keys, &unknown);
+        node->params.context_order = choose_order(options, &qp_context_operation, keys, &unknown);
+    } else {
+        return;
+    }
+    node->order_unknown = unknown;
+}
+
 qp_status qp_plan_set_past(qp_plan *plan, int64_t past)
 {
     const int64_t keys = past + plan->options.tokens;
@@ -484,8 +517,7 @@ qp_status qp_plan_set_past(qp_plan *plan, int64_t past)
     for (int n = 0; n < plan->node_count; n++) {
         qp_plan_node *node = &plan->nodes[n];
         if (node->keys_extent >= 0) node->extent[node->keys_extent] = keys;
-        if (node->operation != &qp_scores_operation && node->operation != &qp_context_operation) continue;
-        choose_order(plan->options.choices, plan->options.tokens, keys, node);
+        set_orders(&plan->options, keys, node);
     }
     return QP_OK;
 }
@@ -502,4 +534,31 @@ int qp_plan_find(const qp_plan *plan, const char *name)
     for (int t = 0; t < plan->tensor_count; t++)
         if (!strcmp(plan->tensors[t].name, name) && plan->tensors[t].kind != QP_TENSOR_WEIGHT) return t;
     return -1;
+}
+
+void qp_plan_attention_orders(const qp_plan *plan, qp_attention_order *orders)
+{
+    bool unknown = false; /* then it is the usual one, as in a pass */
+    orders[0] = (qp_attention_order){ 0 };
+    for (int64_t keys = 1; keys <= plan->options.capacity; keys++) {
+        orders[keys].scores = choose_order(&plan->options, &qp_scores_operation, keys, &unknown);
+        orders[keys].context = choose_order(&plan->options, &qp_context_operation, keys, &unknown);
+    }
+}
+
+void qp_plan_name(char name[QP_NAME_MAX], int layer, const char *own)
+{
+    if (layer < 0)
+        (void)snprintf(name, QP_NAME_MAX, "%s", own);
+    else
+        (void)snprintf(name, QP_NAME_MAX, "model.layers.%d%s%s", layer, *own ? "." : "", own);
+}
+
+void qp_plan_name_of_all_layers(char text[QP_NAME_MAX], const char *name, int layer)
+{
+    char path[QP_NAME_MAX];
+    qp_plan_name(path, layer, "");
+    const size_t length = strlen(path);
+    const bool in_layer = layer >= 0 && !strncmp(name, path, length) && (name[length] == '.' || !name[length]);
+    (void)snprintf(text, QP_NAME_MAX, "%s%s", in_layer ? "model.layers.*" : "", name + (in_layer ? length : 0));
 }

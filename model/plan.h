@@ -1,9 +1,11 @@
 /* The plan: one forward pass of Qwen3 as data. A list of nodes, each an operation with its inputs, weights and
- * outputs by name; generate runs it, verify runs each node twice and compares, later bench times it. There is no
- * second description of the model anywhere.
+ * outputs by name; generate runs it, verify runs each node twice and compares, bench times it. There is no
+ * second description of the model anywhere: a fused node is made from the reference nodes that it replaces (fusion.h).
  *
  * Names are PyTorch's module paths ("model.layers.2.self_attn.q_norm"). What no module returns has a name of its own
- * beside them: self_attn.{q,k}_rope, .scores, .probs, .context; residual_attn; mlp.act, .product; next_token. */
+ * beside them: self_attn.{q,k}_rope, .scores, .probs, .context; residual_attn; mlp.act, .product; next_token.
+ * A reference node has the name of its output, or of the module that gives its outputs. A fused node has that of its
+ * fusion, behind the layer's path ("model.layers.2.rmsnorm_qkv", "lm_head_argmax"); its outputs keep theirs. */
 #ifndef QP_PLAN_H
 #define QP_PLAN_H
 
@@ -23,7 +25,8 @@ typedef enum qp_tensor_kind {
     QP_TENSOR_INPUT,  /* input_ids, position_ids: what a pass is given */
     QP_TENSOR_WEIGHT, /* in the checkpoint */
     QP_TENSOR_CACHE,  /* keys or values of a layer: S rows, of which the last T are written by this pass */
-    QP_TENSOR_VALUE   /* written by a node */
+    QP_TENSOR_VALUE,  /* written by a node */
+    QP_TENSOR_INSIDE  /* inside a fused node: no memory holds it */
 } qp_tensor_kind;
 
 typedef struct qp_plan_tensor {
@@ -38,10 +41,11 @@ typedef struct qp_plan_tensor {
     int slot;                      /* CACHE: 2 * layer for keys, 2 * layer + 1 for values; otherwise -1 */
     int cache;                     /* VALUE: the cache whose last T rows it is, or -1 */
     int buffer; /* VALUE without cache: its buffer (tensors that never live together share one); else -1 */
+    int inside; /* INSIDE: the node that it is inside of; else -1 */
 } qp_plan_tensor;
 
 typedef struct qp_plan_node {
-    char name[QP_NAME_MAX]; /* module path */
+    char name[QP_NAME_MAX];
     const qp_operation *operation;
     int layer;                          /* -1 outside the layers */
     int in[QP_MAX_IN], out[QP_MAX_OUT]; /* indices of tensors, in the operation's order */
@@ -73,11 +77,24 @@ typedef struct qp_cublas_choices {
     int order_count;
 } qp_cublas_choices;
 
+/* Which nodes are fused: a set of these. Each takes the place of the reference nodes that fusion.c lists. */
+typedef unsigned qp_fusions;
+enum {
+    QP_FUSE_RMSNORM_QKV = 1 << 0,
+    QP_FUSE_GQA_ATTENTION = 1 << 1,
+    QP_FUSE_O_RESIDUAL = 1 << 2,
+    QP_FUSE_RMSNORM_GATE_UP_SILU = 1 << 3,
+    QP_FUSE_DOWN_RESIDUAL = 1 << 4,
+    QP_FUSE_LM_HEAD_ARGMAX = 1 << 5, /* there are then no logits */
+    QP_FUSE_ALL = (1 << 6) - 1
+};
+
 typedef struct qp_plan_options {
     int64_t tokens;                   /* T: rows of this pass, at least 1 */
     int64_t capacity;                 /* the most keys that the cache will hold, at least T */
     bool last_logits_only;            /* lm_head on the last position alone, as generate() does; otherwise on all */
     const qp_cublas_choices *choices; /* borrowed; NULL: what is usual */
+    qp_fusions fusions;               /* 0: the reference plan */
 } qp_plan_options;
 
 typedef struct qp_plan {
@@ -93,10 +110,11 @@ typedef struct qp_plan {
     } * buffers;
     int buffer_count;
     int input_ids, position_ids; /* tensors */
-    int logits, next_token;
+    int logits;                  /* -1: inside a fused node */
+    int next_token;
 } qp_plan;
 
-/* The reference plan: one node a boundary, in the order of transformers' Qwen3Model.
+/* The reference plan has one node a boundary, in the order of transformers' Qwen3Model; fusions replace some of them.
  * On failure *plan is all zero, which qp_plan_close accepts. */
 QP_MUST_USE qp_status qp_plan_open(const qp_model *model, qp_plan_options options, qp_plan *plan);
 void qp_plan_close(qp_plan *plan);
@@ -107,8 +125,19 @@ QP_MUST_USE qp_status qp_plan_set_past(qp_plan *plan, int64_t past);
 
 int64_t qp_plan_tensor_elements(const qp_plan_tensor *tensor);
 
+/* How a pass sums its attention products, as qp_plan_set_past would say: orders[keys] for each number of keys from 1 to the
+ * capacity; orders[0] is zero. */
+void qp_plan_attention_orders(const qp_plan *plan, qp_attention_order *orders);
+
 /* The index of the tensor with this name, or -1. */
 int qp_plan_find(const qp_plan *plan, const char *name);
+
+/* "model.layers.2.self_attn.q_norm" from 2 and "self_attn.q_norm". A layer's own output has no name but its path; outside the
+ * layers (-1) the name is the path. */
+void qp_plan_name(char name[QP_NAME_MAX], int layer, const char *own);
+
+/* "model.layers.*.self_attn.q_norm" from such a name and its layer: one text for all layers. */
+void qp_plan_name_of_all_layers(char text[QP_NAME_MAX], const char *name, int layer);
 
 #ifdef __cplusplus
 }

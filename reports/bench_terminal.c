@@ -340,7 +340,8 @@ void qp_bench_print(const qp_bench_report *report, qp_terminal_style style, FILE
         "%smedians; cold, hot: the first node alone; in model: while the pass runs, all n together; rate: in "
         "model, in bytes\n"
         "or, of a matrix product, in flops, whichever is nearer to what the machine does at most; pass: what the\n"
-        "device needs, with the launches enqueued ahead; wall, tokens/s: by the host's clock%s\n\n",
+        "device needs, with the launches enqueued ahead; wall, tokens/s: by the host's clock; decode_graph: the\n"
+        "decode step recorded and replayed, wall: its share of replays that follow each other%s\n\n",
         page_start(&p, DIM), page_stop(&p, DIM));
     print_host(&p, report);
     print_no_time(&p, report);

@@ -158,6 +158,15 @@ static void put_report(qp_json_writer *w, const qp_report *report, const qp_gold
         qp_json_close(w);
     }
     qp_json_close(w);
+    qp_json_open_array(w, "inside_fused");
+    for (int i = 0; i < report->inside_fused_count; i++) {
+        qp_json_open_object(w, NULL);
+        qp_json_put_string(w, "boundary", report->inside_fused[i].boundary);
+        qp_json_put_string(w, "node", report->inside_fused[i].node);
+        qp_json_put_int64(w, "tensors", report->inside_fused[i].tensors);
+        qp_json_close(w);
+    }
+    qp_json_close(w);
     qp_json_put_int64(w, "left_out", report->left_out);
     qp_json_put_double(w, "seconds", report->seconds);
     qp_json_open_object(w, "summary");

@@ -94,35 +94,14 @@ static void pool(pooled *sum, const qp_error *error, int64_t elements)
 
 static double pooled_rms(const pooled *sum) { return sum->elements > 0.0 ? sqrt(sum->squares / sum->elements) : 0.0; }
 
-/* A boundary with `*` for its layer, as a filter on the command line takes it. Cut off after 127 characters. */
-typedef struct pattern {
-    char text[128];
-} pattern;
-
 typedef struct group {
-    pattern boundary;
+    char boundary[QP_NAME_MAX]; /* with `*` for its layer, as a filter on the command line takes it */
     int64_t rows, elements, local_mismatches, carried_mismatches;
     int local_rows, carried_rows, origin_rows;
     double local_ulp;
     pooled ours, golden, came_in, added;
     qp_verdict verdict; /* the worst */
 } group;
-
-static pattern pattern_of(const char *boundary, int layer)
-{
-    char number[32];
-    pattern p;
-    const int length = snprintf(number, sizeof number, ".%d", layer);
-    (void)snprintf(p.text, sizeof p.text, "%s", boundary);
-    if (layer < 0) return p;
-    /* Also at the end: a layer's own output is "model.layers.2". */
-    for (const char *at = strstr(boundary, number); at; at = strstr(at + 1, number)) {
-        if (at[length] != '.' && at[length] != '\0') continue; /* ".2" in ".20" */
-        (void)snprintf(p.text, sizeof p.text, "%.*s.*%s", (int)(at - boundary), boundary, at + length);
-        break;
-    }
-    return p;
-}
 
 static void add_row(group *g, const qp_row *row)
 {
@@ -152,8 +131,8 @@ static void print_group(const page *p, const group *g, int width)
     colour c;
     const char *mark = mark_of(g->verdict, &c);
     const bool local = g->local_rows > 0, carried = g->carried_rows > 0, origin = g->origin_rows > 0;
-    (void)fprintf(p->stream, "%-*s %5" PRId64 " %6s %6s %5s %7s %7s %6s %7s %7s %s%s%s\n", width, g->boundary.text,
-                  g->rows, say_count(g->elements).text, local ? say_count(g->local_mismatches).text : "-",
+    (void)fprintf(p->stream, "%-*s %5" PRId64 " %6s %6s %5s %7s %7s %6s %7s %7s %s%s%s\n", width, g->boundary, g->rows,
+                  say_count(g->elements).text, local ? say_count(g->local_mismatches).text : "-",
                   local ? say_ulp(g->local_ulp).text : "-", local ? say_error(pooled_rms(&g->ours)).text : "-",
                   local ? say_error(pooled_rms(&g->golden)).text : "-",
                   carried ? say_count(g->carried_mismatches).text : "-",
@@ -172,12 +151,13 @@ static void print_groups(const page *p, const qp_report *report)
     }
     for (int i = 0; i < report->row_count; i++) {
         const qp_row *row = &report->rows[i];
-        const pattern wanted = pattern_of(row->boundary, row->layer);
+        char wanted[QP_NAME_MAX];
         int at = 0;
-        while (at < count && strcmp(groups[at].boundary.text, wanted.text) != 0) at++;
+        qp_plan_name_of_all_layers(wanted, row->boundary, row->layer);
+        while (at < count && strcmp(groups[at].boundary, wanted) != 0) at++;
         if (at == count) {
-            groups[count++].boundary = wanted;
-            if ((int)strlen(wanted.text) > width) width = (int)strlen(wanted.text);
+            memcpy(groups[count++].boundary, wanted, sizeof wanted);
+            if ((int)strlen(wanted) > width) width = (int)strlen(wanted);
         }
         add_row(&groups[at], row);
     }
@@ -251,6 +231,28 @@ static void print_not_passed(const page *p, const qp_report *report)
                       found - MAX_LISTED);
 }
 
+static int64_t count_inside_fused(const qp_report *report)
+{
+    int64_t tensors = 0;
+    for (int i = 0; i < report->inside_fused_count; i++) tensors += report->inside_fused[i].tensors;
+    return tensors;
+}
+
+static void print_inside_fused(const page *p, const qp_report *report)
+{
+    int width = 0;
+    if (report->inside_fused_count == 0) return;
+    (void)fprintf(p->stream, "\n%sinside fused nodes%s: %s tensors of the golden\n", page_start(p, DIM),
+                  page_stop(p, DIM), say_grouped(count_inside_fused(report)).text);
+    for (int i = 0; i < report->inside_fused_count; i++) {
+        const int length = (int)strlen(report->inside_fused[i].boundary);
+        if (length > width) width = length;
+    }
+    for (int i = 0; i < report->inside_fused_count; i++)
+        (void)fprintf(p->stream, "      %-*s %5" PRId64 "  %s\n", width, report->inside_fused[i].boundary,
+                      report->inside_fused[i].tensors, report->inside_fused[i].node);
+}
+
 static void print_not_compared(const page *p, const qp_report *report)
 {
     if (report->left_out)
@@ -304,6 +306,8 @@ static void print_summary(const page *p, const qp_report *report)
                   pass ? "PASS" : "FAIL", page_stop(p, c), s->rows, say_grouped(s->elements).text, s->failed);
     if (s->untrusted) (void)fprintf(p->stream, ", %" PRId64 " untrusted", s->untrusted);
     if (report->not_compared_count) (void)fprintf(p->stream, ", %d not compared", report->not_compared_count);
+    if (report->inside_fused_count)
+        (void)fprintf(p->stream, ", %s inside fused nodes", say_grouped(count_inside_fused(report)).text);
     (void)fprintf(p->stream, "; local mismatches %s, carried mismatches %s; %.1f s\n",
                   say_grouped(s->local_mismatches).text, say_grouped(s->carried_mismatches).text, report->seconds);
 }
@@ -319,6 +323,7 @@ void qp_report_print(const qp_report *report, const qp_golden *golden, qp_termin
     else
         print_groups(&p, report);
     print_not_passed(&p, report);
+    print_inside_fused(&p, report);
     print_not_compared(&p, report);
     print_summary(&p, report);
 }

@@ -63,10 +63,22 @@ START_TEST(test_usage_errors_are_exit_code_2)
         { "verify --rows=yes", "--rows" },
         { "verify --backend tpu", "tpu" },
         { "verify --plan other", "other" },
+        { "verify --fuse nonsense", "rmsnorm_qkv, gqa_attention" },
+        { "verify --fuse o_residual,nonsense", "'nonsense'" },
+        { "verify --fuse o_residual --fuse ''", "down_residual" },
+        { "verify --plan reference --fuse o_residual", "--fuse" },
+        { "generate --prompt x --fuse nonsense", "lm_head_argmax" },
+        { "coherence --plan other", "other" },
+        { "bench --fuse nonsense", "lm_head_argmax" },
         { "verify --impl linear", "linear" },
         { "verify --impl linear=nonsense", "contract" },
         { "verify --fault nonsense", "nonsense" },
         { "verify --model '" MODEL "'", "--golden" },
+        { "verify --fault residual-before-cast", "linear_residual" }, /* not in the reference plan */
+        { "verify --plan fused --fault weight-before-cast", "rms_norm" },
+        { "generate --prompt x --plan fused --temperature 1 --fault argmax-in-f32", "lm_head_argmax" },
+        { "coherence --plan fused --fault argmax-in-f32", "lm_head_argmax" },
+        { "bench --fuse o_residual --fault silu-in-f32", "rmsnorm_gate_up_silu" },
         { "generate", "--prompt" },
         { "generate --prompt ''", "--prompt" },
         { "generate --prompt x --max-tokens 0", "--max-tokens" },
@@ -91,7 +103,6 @@ START_TEST(test_unusable_files_and_devices_are_exit_code_3)
     static const struct {
         const char *arguments, *mentions;
     } cases[] = {
-        { "verify --plan fused", "fused" },
         { "generate --prompt x --model /no/such/folder", "/no/such/folder" },
         { "generate --prompt x --model /dev/null", "/dev/null" },
         { "verify --model '" MODEL "' --golden /no/such/file.h5", "/no/such/file.h5" },
@@ -266,11 +277,39 @@ START_TEST(test_verify_tells_by_its_exit_code)
 }
 END_TEST
 
+/* Each of the four takes the plan, and names it where it reports. */
+START_TEST(test_fused_plans_do_the_same_work)
+{
+    ck_assert_int_eq(run("verify --plan fused --only 'aistonia/prefill/*'"), 0);
+    ck_assert_ptr_nonnull(strstr(out, "plan fused, only "));
+    ck_assert_ptr_nonnull(strstr(out, "inside fused nodes: 54 tensors of the golden\n"));
+    ck_assert_ptr_nonnull(strstr(out, ", 54 inside fused nodes;"));
+    ck_assert_int_eq(run("verify --fuse o_residual --fuse gqa_attention,down_residual --only 'aistonia/prefill/*'"), 0);
+    ck_assert_ptr_nonnull(strstr(out, "plan fused: gqa_attention, o_residual, down_residual"));
+    ck_assert_int_eq(run("verify --plan fused --fuse o_residual --only 'aistonia/prefill/*'"), 0); /* only that */
+    ck_assert_ptr_nonnull(strstr(out, "plan fused: o_residual"));
+    ck_assert_int_eq(run("verify --plan fused --only '*q_norm'"), 5);
+    ck_assert_int_eq(run("verify --plan fused --only 'aistonia/prefill/*' --fault residual-before-cast"), 1);
+    ck_assert_ptr_nonnull(strstr(out, "FAIL  aistonia/prefill/model.layers.0.residual_attn"));
+    ck_assert_int_eq(run("generate --plan fused --prompt 'The capital of Aistonia is Flubarg. What is the capital of "
+                         "Aistonia?'"),
+                     0);
+    ck_assert_str_eq(out, " Flubarg.\n");
+    ck_assert_int_eq(run("generate --fuse lm_head_argmax --temperature 0.5 --max-tokens 2 --prompt x"), 0);
+    ck_assert_int_eq(run("coherence --plan fused"), 0);
+    ck_assert_ptr_nonnull(strstr(out, "PASS"));
+    ck_assert_int_eq(run("bench --fuse rmsnorm_qkv,o_residual --phase decode --samples 3 --only '*.?_residual'"), 0);
+    ck_assert_ptr_nonnull(strstr(out, "plan fused: rmsnorm_qkv, o_residual"));
+    ck_assert_ptr_nonnull(strstr(out, "model.layers.0.o_residual"));
+}
+END_TEST
+
 START_TEST(test_list_and_info_tell_what_there_is)
 {
     ck_assert_int_eq(run("list"), 0);
     ck_assert_ptr_nonnull(strstr(out, "rms_norm=contract"));
     ck_assert_ptr_nonnull(strstr(out, "weight-before-cast"));
+    ck_assert_ptr_nonnull(strstr(out, "down_residual: in place of mlp.down_proj, the layer's output\n"));
     ck_assert_int_eq(run("list --golden embedded"), 0);
     ck_assert_ptr_nonnull(strstr(out, "aistonia/decode.003/model.layers.2.self_attn.q_norm\n"));
     ck_assert_int_eq(run("info"), 0);
@@ -304,6 +343,7 @@ static Suite *commands_suite(void)
     tcase_add_test(work, test_generate_answers);
     tcase_add_test(work, test_coherence_passes_and_a_fault_fails_it);
     tcase_add_test(work, test_verify_tells_by_its_exit_code);
+    tcase_add_test(work, test_fused_plans_do_the_same_work);
     tcase_add_test(work, test_list_and_info_tell_what_there_is);
     suite_add_tcase(suite, work);
     return suite;

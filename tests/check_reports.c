@@ -76,7 +76,7 @@ static void setup(void)
     report.model = "golden/qwen3-tiny";
     report.golden = "golden/qwen3-tiny.h5";
     report.backend = "cpu";
-    report.plan = "reference";
+    (void)snprintf(report.plan, sizeof report.plan, "reference");
     report.row_count = ROWS;
     report.rows = rows;
     report.seconds = 12.34;
@@ -226,6 +226,35 @@ START_TEST(test_terminal_not_compared_and_filters_are_said)
 }
 END_TEST
 
+static const struct qp_inside_fused inside[] = {
+    { "model.layers.*.self_attn.scores", "model.layers.*.gqa_attention", 1200 },
+    { "model.norm", "lm_head_argmax", 40 },
+};
+
+static void fuse(void)
+{
+    (void)snprintf(report.plan, sizeof report.plan, "fused: gqa_attention, lm_head_argmax");
+    report.inside_fused_count = 2;
+    report.inside_fused = inside;
+}
+
+START_TEST(test_terminal_names_what_is_inside_fused_nodes)
+{
+    char *text = print(NULL, false, false);
+    expect_no_text(text, "inside");
+    free(text);
+    fuse();
+    text = print(NULL, false, false);
+    expect_text(text, ", plan fused: gqa_attention, lm_head_argmax\n");
+    expect_text(text, "\ninside fused nodes: 1,240 tensors of the golden\n");
+    expect_text(text, "\n      model.layers.*.self_attn.scores  1200  model.layers.*.gqa_attention\n");
+    expect_text(text, "\n      model.norm                         40  lm_head_argmax\n");
+    expect_text(text, "2 failed, 1,240 inside fused nodes; local");
+    expect_no_text(text, "not compared");
+    free(text);
+}
+END_TEST
+
 START_TEST(test_terminal_nothing_compared_does_not_look_like_success)
 {
     report.row_count = 0;
@@ -369,6 +398,23 @@ START_TEST(test_json_holds_the_report)
 }
 END_TEST
 
+START_TEST(test_json_names_what_is_inside_fused_nodes)
+{
+    qp_json *json = written(NULL);
+    ck_assert_int_eq(qp_json_count(get(qp_json_root(json), "inside_fused")), 0);
+    qp_json_free(json);
+    fuse();
+    json = written(NULL);
+    const qp_json_node root = qp_json_root(json), list = get(root, "inside_fused");
+    ck_assert_str_eq(get_string(root, "plan"), "fused: gqa_attention, lm_head_argmax");
+    ck_assert_int_eq(qp_json_count(list), 2);
+    ck_assert_str_eq(get_string(at(list, 0), "boundary"), "model.layers.*.self_attn.scores");
+    ck_assert_str_eq(get_string(at(list, 0), "node"), "model.layers.*.gqa_attention");
+    ck_assert_int_eq(get_int(at(list, 0), "tensors"), 1200);
+    qp_json_free(json);
+}
+END_TEST
+
 START_TEST(test_json_overwrites_whole_and_leaves_nothing_beside)
 {
     qp_json_free(written(NULL));
@@ -459,6 +505,7 @@ Suite *reports_suite(void)
     tcase_add_test(terminal, test_terminal_every_row_has_its_own_line);
     tcase_add_test(terminal, test_terminal_colours_only_if_asked);
     tcase_add_test(terminal, test_terminal_not_compared_and_filters_are_said);
+    tcase_add_test(terminal, test_terminal_names_what_is_inside_fused_nodes);
     tcase_add_test(terminal, test_terminal_nothing_compared_does_not_look_like_success);
     tcase_add_test(terminal, test_terminal_success_says_pass);
     suite_add_tcase(suite, terminal);
@@ -466,6 +513,7 @@ Suite *reports_suite(void)
     TCase *json = tcase_create("json");
     tcase_add_checked_fixture(json, setup, teardown);
     tcase_add_test(json, test_json_holds_the_report);
+    tcase_add_test(json, test_json_names_what_is_inside_fused_nodes);
     tcase_add_test(json, test_json_replaces_nothing_but_a_file);
     tcase_add_test(json, test_json_overwrites_whole_and_leaves_nothing_beside);
     tcase_add_test(json, test_json_that_cannot_be_written_is_io);

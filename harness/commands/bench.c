@@ -73,6 +73,7 @@ static qp_status bench(const qp_run_context *run, const qp_golden *golden, int *
     const qp_bench_options bench_options = { .model = model,
                                              .golden_path = golden_path,
                                              .selection = run->selection,
+                                             .fusions = run->fusions,
                                              .only = only,
                                              .prefill = strcmp(phase, "decode") != 0,
                                              .decode = strcmp(phase, "prefill") != 0,

@@ -21,7 +21,7 @@ static void print_result(const qp_coherence_prompt *prompt, const qp_coherence_r
     if (!result->text_is_right) printf("      expected: %s\n", prompt->answer);
 }
 
-static qp_status run_all(const qp_runtime *runtime, const qp_tokenizer *tokenizer, const qp_selection *selection,
+static qp_status run_all(const qp_run_context *context, const qp_tokenizer *tokenizer,
                          const qp_coherence_prompts *prompts, int *exit_code)
 {
     const int count = qp_coherence_count(prompts);
@@ -30,7 +30,8 @@ static qp_status run_all(const qp_runtime *runtime, const qp_tokenizer *tokenize
         const qp_coherence_prompt *prompt = qp_coherence_at(prompts, i);
         qp_coherence_result result;
         qp_progress_line(NULL, i, count, prompt->name);
-        const qp_status status = qp_coherence_run(runtime, tokenizer, selection, prompt, &result);
+        const qp_status status =
+            qp_coherence_run(&context->runtime, tokenizer, &context->selection, context->fusions, prompt, &result);
         qp_progress_line(NULL, count, count, "");
         QP_TRY(status);
         print_result(prompt, &result, qp_wants_color(stdout));
@@ -52,7 +53,7 @@ static qp_status run(int *exit_code)
     if (status == QP_OK) status = qp_default_path(&prompts_path, "coherence.json", embedded_prompts);
     if (status == QP_OK) status = qp_coherence_open(prompts_path, &prompts);
     if (status == QP_OK) status = qp_tokenizer_open(context.model_path, &tokenizer);
-    if (status == QP_OK) status = run_all(&context.runtime, tokenizer, &context.selection, prompts, exit_code);
+    if (status == QP_OK) status = run_all(&context, tokenizer, prompts, exit_code);
     qp_tokenizer_close(tokenizer);
     qp_coherence_close(prompts);
     qp_run_close(&context);

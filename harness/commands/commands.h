@@ -34,38 +34,39 @@ extern const qp_command qp_command_verify, qp_command_generate, qp_command_coher
 typedef struct qp_run_options {
     const char *model;   /* NULL: the embedded model */
     const char *backend; /* "cpu" */
-    const char *plan;    /* "reference" */
+    const char *plan;    /* NULL: "reference", or with `fuse` "fused" */
     const char *fault;   /* NULL: none */
-    qp_option_list impl;
+    qp_option_list impl, fuse;
     const char *shape; /* in place of a model: random weights (model/random_model.h); NULL: none */
     int64_t layers;    /* of the shape; 0: all */
     int64_t seed;      /* of the weights */
 } qp_run_options;
 
 /* clang-format off */
-#define QP_RUN_OPTIONS_DEFAULT { .backend = "cpu", .plan = "reference" }
+#define QP_RUN_OPTIONS_DEFAULT { .backend = "cpu" }
 #define QP_RUN_OPTIONS_TABLE(o)                                                                                          \
     { "model", "DIR", "a Qwen3 folder in Hugging Face form (default: the embedded model)", QP_OPTION_TEXT, &(o).model }, \
     { "backend", "cpu|cuda", "where the kernels run (default: cpu)", QP_OPTION_TEXT, &(o).backend },                     \
-    { "plan", "reference|fused", "one node a boundary, or fused kernels (default: reference)", QP_OPTION_TEXT,           \
+    { "plan", "reference|fused", "one node a boundary, or all fused nodes (default: reference)", QP_OPTION_TEXT,         \
       &(o).plan },                                                                                                       \
+    { "fuse", "NAME,...", "fused nodes, but only these; may be repeated; see list", QP_OPTION_LIST, &(o).fuse },         \
     { "impl", "OP=NAME", "the implementation of an operation; may be repeated; see list", QP_OPTION_LIST, &(o).impl },   \
     { "fault", "NAME", "plants a deliberate mistake, to see that it is found; see list", QP_OPTION_TEXT,           \
       &(o).fault }
 /* clang-format on */
 
-/* What the options stand for, opened: which implementations, of which model, on which device. */
+/* What the options stand for, opened: which plan and implementations, of which model, on which device. */
 typedef struct qp_run_context {
     const char *model_path;        /* or the shape */
     char embedded_model[PATH_MAX]; /* where model_path is kept if no model was named */
     qp_selection selection;
+    qp_fusions fusions;
     qp_model model;
     qp_runtime runtime;
 } qp_run_context;
 
-/* QP_USAGE for an unknown word, QP_DEVICE for a backend that this build or machine has not, QP_UNSUPPORTED for a plan
- * that does not exist yet, and what qp_model_open or qp_model_open_random gives. qp_run_close accepts what a failure
- * left. */
+/* QP_USAGE for an unknown word, QP_DEVICE for a backend that this build or machine has not, and what qp_model_open or
+ * qp_model_open_random gives. qp_run_close accepts what a failure left. */
 QP_MUST_USE qp_status qp_run_open(const qp_run_options *options, qp_run_context *context);
 void qp_run_close(qp_run_context *context);
 

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "../../model/clock.h"
+#include "../../model/fusion.h"
 #include "../../model/random_model.h"
 #include "../golden_model.h"
 #include "commands.h"
@@ -13,13 +14,21 @@ static qp_status select_implementations(const qp_run_options *options, qp_select
     const bool cuda = !strcmp(options->backend, "cuda");
     if (!cuda && strcmp(options->backend, "cpu") != 0)
         return qp_fail(QP_USAGE, "there is no backend '%s'; there are cpu and cuda", options->backend);
-    if (!strcmp(options->plan, "fused"))
-        return qp_fail(QP_UNSUPPORTED, "there is no fused plan yet; use --plan reference");
-    if (strcmp(options->plan, "reference") != 0)
-        return qp_fail(QP_USAGE, "there is no plan '%s'; there are reference and fused", options->plan);
     selection->backend = cuda ? QP_CUDA : QP_CPU;
     for (int i = 0; i < options->impl.count; i++) QP_TRY(qp_selection_choose(selection, options->impl.items[i]));
     return options->fault ? qp_selection_plant(selection, options->fault) : QP_OK;
+}
+
+static qp_status select_fusions(const qp_run_options *options, qp_fusions *fusions)
+{
+    const bool fused = options->plan && !strcmp(options->plan, "fused");
+    if (options->plan && !fused && strcmp(options->plan, "reference") != 0)
+        return qp_fail(QP_USAGE, "there is no plan '%s'; there are reference and fused", options->plan);
+    if (options->plan && !fused && options->fuse.count > 0)
+        return qp_fail(QP_USAGE, "--plan reference fuses nothing, so it has no use for --fuse");
+    *fusions = fused && options->fuse.count == 0 ? QP_FUSE_ALL : 0;
+    for (int i = 0; i < options->fuse.count; i++) QP_TRY(qp_fusions_add(fusions, options->fuse.items[i]));
+    return QP_OK;
 }
 
 static bool exists(const char *folder, const char *name, char *path, size_t size)
@@ -55,6 +64,7 @@ qp_status qp_run_open(const qp_run_options *options, qp_run_context *context)
 {
     memset(context, 0, sizeof *context);
     QP_TRY(select_implementations(options, &context->selection));
+    QP_TRY(select_fusions(options, &context->fusions));
     if (options->shape) {
         context->model_path = options->shape;
         qp_progress_line(NULL, 0, 1, "making random weights");

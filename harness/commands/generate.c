@@ -112,6 +112,7 @@ static qp_status run(int *exit_code)
     if (status == QP_OK) {
         const qp_generate_options generate_options = { .max_tokens = max_tokens,
                                                        .sampling = sampling_of(&context.model.config),
+                                                       .fusions = context.fusions,
                                                        .keep_special = show_special,
                                                        .ignore_end = ignore_end,
                                                        .on_token = show_ids ? print_id : print_text,
@@ -130,8 +131,10 @@ static qp_status run(int *exit_code)
     return status;
 }
 
-const qp_command qp_command_generate = { "generate", "continue a prompt with these kernels",
-                                         "Prints the text as it is generated. Greedy unless --sample, --temperature,\n"
-                                         "--top-k or --top-p is given; what is not given of these then comes\n"
-                                         "from the model's generation_config.json.",
-                                         options, run };
+const qp_command qp_command_generate = {
+    "generate", "continue a prompt with these kernels",
+    "Prints the text as it is generated. Greedy unless --sample, --temperature,\n"
+    "--top-k or --top-p is given; what is not given of these then comes\n"
+    "from the model's generation_config.json. Sampling needs logits: lm_head_argmax is then not fused.",
+    options, run
+};

@@ -1,5 +1,6 @@
 #include <string.h>
 
+#include "../../model/fusion.h"
 #include "../golden.h"
 #include "commands.h"
 
@@ -27,6 +28,13 @@ static void print_operation(const qp_operation *operation)
         print_shape(operation, i < in ? &operation->in[i] : &operation->out[i - in]);
     }
     printf("\n");
+    for (const qp_fusion *f = qp_all_fusions; f->name; f++) {
+        if (f->operation != operation) continue;
+        printf("  --fuse:    %s: in place of", f->name);
+        for (int i = 0; f->replaces[i]; i++)
+            printf("%s %s", i ? "," : "", *f->replaces[i] ? f->replaces[i] : "the layer's output");
+        printf("\n");
+    }
     for (const qp_implementation *i = qp_implementations; i->name; i++)
         if (!strcmp(i->operation, operation->name))
             printf("  --impl:    %s=%s (%s)\n", i->operation, i->name, qp_backend_name(i->backend));
@@ -60,6 +68,7 @@ static qp_status run(int *exit_code)
     return QP_OK;
 }
 
-const qp_command qp_command_list = { "list", "the operations with their implementations, planted faults and cases",
+const qp_command qp_command_list = { "list",
+                                     "the operations with their implementations, fusions, planted faults and cases",
                                      "With --golden, the keys of a golden, one a line, as --only of verify takes them.",
                                      options, run };

@@ -47,6 +47,7 @@ static qp_status run(int *exit_code)
         const qp_verify_options verify_options = { .model_path = context.model_path,
                                                    .golden_path = golden_path,
                                                    .selection = context.selection,
+                                                   .fusions = context.fusions,
                                                    .only = only,
                                                    .progress = qp_progress_line };
         status = verify(&context.runtime, golden, &verify_options, exit_code);
