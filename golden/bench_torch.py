@@ -311,6 +311,15 @@ OURS = {"self_attn.scores": "self_attn.attention", "self_attn.probs": "self_attn
         "self_attn.q_rope": "self_attn.rope", "self_attn.k_rope": "self_attn.rope", "residual_attn": "residuals",
         "model.rotary_emb.cos": "model.rotary_emb", "model.rotary_emb.sin": "model.rotary_emb", "model.rotary_emb.inv_freq": "model.rotary_emb"}
 
+# The kinds that a fused node of ours stands for. A layer's two additions are one kind, and alike: each counts half of it.
+FUSED = {"rmsnorm_qkv": ("input_layernorm", "self_attn.q_proj", "self_attn.q_norm", "self_attn.k_proj", "self_attn.k_norm", "self_attn.v_proj",
+                         "self_attn.rope", "self_attn.cache"),
+         "gqa_attention": ("self_attn.attention",),
+         "o_residual": ("self_attn.o_proj", "residuals"),
+         "rmsnorm_gate_up_silu": ("post_attention_layernorm", "mlp.gate_proj", "mlp.act", "mlp.up_proj", "mlp.product"),
+         "down_residual": ("mlp.down_proj", "residuals"),
+         "lm_head_argmax": ("model.norm", "lm_head", "next_token")}
+
 
 def modules_of(row):
     """The modules that a row of our bench stands for: its nodes, `*` once for each layer."""
@@ -334,7 +343,7 @@ def read_ours(path):
         steps = []
         for step in content.get("steps", []):
             if "median_ns" in step:
-                steps.append({"name": step["name"], "stream": step, "wall": step.get("wall")})
+                steps.append({"name": step["name"], "past": step["context"], "stream": step, "wall": step.get("wall")})
         return rows, steps
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise Unusable(f"{path} is not a file of qwen3-parity bench --json: {type(error).__name__} {error}") from error
@@ -344,6 +353,38 @@ def milliseconds(times):
     return f"{times['median_ns'] / 1e6:9.3f} ({times['q1_ns'] / 1e6:.3f} to {times['q3_ns'] / 1e6:.3f})" if times else "-"
 
 
+def fuse(theirs, fused):
+    """PyTorch's kinds, with one sum in the place of those that a fused node of ours stands for."""
+    left, sums = dict(theirs), {}
+    for kind in fused:
+        parts = [(part, theirs[part]) for part in FUSED[kind] if part in theirs]
+        total = sum(nanoseconds / 2 if part == "residuals" else nanoseconds for part, (nanoseconds, _) in parts)
+        if parts:
+            sums[parts[0][0]] = kind, (total, parts[0][1][1])
+        for part, _ in parts:
+            if part != "residuals" or {"o_residual", "down_residual"} <= fused:
+                left[part] = None
+            else:
+                left[part] = theirs[part][0] / 2, theirs[part][1]
+    rows = {}
+    for kind, spent in left.items():  # a sum stands where the first of its parts stood
+        if kind in sums:
+            rows.update([sums[kind]])
+        elif spent:
+            rows[kind] = spent
+    return rows
+
+
+def print_ratios(steps, ours):
+    """How many times as fast our recorded step is as PyTorch's compiled ones after as many tokens."""
+    for mine in ours:
+        for step in steps:
+            if mine["name"] != "decode_graph" or not step["name"].startswith("decode compiled") or step["past"] != mine["past"]:
+                continue
+            ratios = [f"{step[clock]['median_ns'] / mine[clock]['median_ns']:.2f} times as fast by {clock}" for clock in ("stream", "wall") if mine[clock]]
+            print(f"ours {mine['name']} beside PyTorch {step['name']}, after {step['past']} tokens: {', '.join(ratios)}")
+
+
 def print_steps(steps, ours):
     print(f"\n{'step, in ms: median (quartiles)':34} {'stream':>30} {'wall':>30} {'kernels':>30} {'launched':>9}")
     for step in steps:
@@ -351,6 +392,7 @@ def print_steps(steps, ours):
               f"{milliseconds(step['kernels']):>30} {step['launched'] or '-':>9}")
     for step in ours:
         print(f"{'ours ' + step['name']:34} {milliseconds(step['stream']):>30} {milliseconds(step['wall']):>30}")
+    print_ratios(steps, ours)
 
 
 def print_modules(phase, rows, ours):
@@ -361,6 +403,7 @@ def print_modules(phase, rows, ours):
         for kind, (total, _) in by_kind(ours[phase, label]).items():
             kind = OURS.get(kind, kind)
             found[kind] = found.get(kind, 0) + total
+    theirs = fuse(theirs, set(FUSED).intersection(*columns.values()) if columns else set())
     everything = sum(total for total, _ in theirs.values()) or 1
     heading = " ".join(f"{label:>20}" for label in columns)
     print(f"\n{phase + ', in us, all layers':36} {'PyTorch eager':>14} {'share':>6} {heading}".rstrip())

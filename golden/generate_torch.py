@@ -26,6 +26,19 @@ def parse():
     return options
 
 
+def usable_device(name=None):
+    """The device of this name; without one a CUDA device if there is one, else the CPU."""
+    import torch
+
+    try:
+        device = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
+    except RuntimeError as error:
+        raise Unusable(f"{name!r} is not a device") from error
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise Unusable("no CUDA device is usable; --device cpu runs without one")
+    return device
+
+
 def load(name, device=None, attention="eager"):
     """The model in bf16 on the device; rotary frequencies stay in fp32, which is why it is not cast afterwards."""
     try:
@@ -33,12 +46,7 @@ def load(name, device=None, attention="eager"):
         from transformers import AutoModelForCausalLM
     except ImportError as error:
         raise Unusable(f"{error.name} is not installed; golden/requirements.txt lists what is needed") from error
-    try:
-        device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    except RuntimeError as error:
-        raise Unusable(f"{device!r} is not a device") from error
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise Unusable("no CUDA device is usable; --device cpu runs without one")
+    device = usable_device(device)
     torch.set_grad_enabled(False)
     try:
         model = AutoModelForCausalLM.from_pretrained(name, dtype=torch.bfloat16, attn_implementation=attention).to(device).eval()
