@@ -2,7 +2,7 @@
 # Measures on a card what stands in reports/published, with public tools alone: PyTorch and transformers as in
 # golden/requirements.txt, Nsight Compute and compute-sanitizer of the CUDA toolkit.
 #   usage: reports/on_card.sh OUT STEP...      steps: tests tiny orders shapes fused faults lengths twin generate sanitize
-#                                                          profile bench fused_bench pieces probe publish
+#                                                          profile bench fused_bench pieces cascade probe publish
 # `publish` turns what the other steps left in OUT into reports/published, on any machine; what they did not leave stays.
 # `pieces` is to follow `fused_bench` in one call, so that ours and PyTorch's times are of the same card.
 # PROGRAM and TESTS name the built program and the folder of the built tests; WORK is a folder with room for 30 GB.
@@ -11,7 +11,7 @@
 set -uo pipefail
 OUT=$(realpath -m "$1")
 shift
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/.." || exit
 FAILED=0
 PROGRAM=${PROGRAM:-build/qwen3-parity}
 TESTS=${TESTS:-build/tests}
@@ -255,6 +255,13 @@ prefill-4096 --phase prefill --prefill 4096 --only *gqa_attention"
     done <<<"$BENCHES"
 }
 
+# cascade_attention beside attention sequence by sequence, compared and timed: 64 tokens of each sequence's own leave a
+# number of keys for which cuBLAS takes the tensor core, 61 one for which it does not.
+cascade() {
+    local own
+    for own in 64 61; do keep "cascade-$own.txt" 12 "$TESTS/bench_cascade_gpu" "$own"; done
+}
+
 # ---- publishing ----
 
 # The card that a file of OUT names, as the published files' names have it: h200.
@@ -340,6 +347,7 @@ publish() {
     part special txt test-special_gpu.txt cat
     part probe txt probe.txt cat
     part profile-ncu txt profile-ncu.txt publish_profile
+    part cascade txt cascade-64.txt cat "$OUT"/cascade-61.txt
     part verify-cuda md verify-8b-cublas.txt publish_verify_cuda
     part verify-fused md verify-0.6b-fused.txt publish_verify_fused
     part verify-cpu md twin-0.6b-4-avx512.txt publish_verify_cpu
@@ -351,7 +359,7 @@ publish() {
 for step in "$@"; do
     case $step in
     tests | tiny | orders | shapes | fused | faults | lengths | twin | generate | sanitize | profile | bench | fused_bench | \
-        pieces | probe | publish) "$step" ;;
+        pieces | cascade | probe | publish) "$step" ;;
     *) echo "on_card.sh: there is no step '$step'" >&2; exit 2 ;;
     esac
 done
