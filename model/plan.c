@@ -165,14 +165,16 @@ static int add_norm(builder *b, const char *name, int x, shape s)
     return y;
 }
 
-/* Without a golden to tell: how cuBLAS 13.1 split the products of the released Qwen3 sizes on an H100, with 1, 2 and 8 rows
- * (`probe --backend cuda --m 1 --n N --k K`). With more rows it depends on their number. */
+/* Without a golden to tell: how cuBLAS 13.1 splits the products of the released Qwen3 sizes for up to 8 rows. Goldens have it
+ * as `split_k` (reports/published): 0.6B of both an H100 and an H200, 4B of an H100, 8B of an H200. Of 1.7B, an H100 told by
+ * `probe --backend cuda --m 1 --n 2048 --k 6144`. For more rows it depends on their number, and other cards split some of
+ * them otherwise. */
 static int64_t usual_part(int64_t m, int64_t n, int64_t k)
 {
     static const struct {
         int64_t n, k, part;
     } seen[] = { { 1024, 3072, 1536 }, { 2048, 6144, 1536 },  { 2560, 4096, 2048 }, { 4096, 4096, 2048 },
-                 { 1024, 4096, 1408 }, { 4096, 12288, 6144 }, { 2560, 9728, 3264 } };
+                 { 1024, 4096, 1408 }, { 4096, 12288, 4096 }, { 2560, 9728, 3264 } };
     for (size_t i = 0; i < sizeof seen / sizeof *seen && m <= 8; i++)
         if (seen[i].n == n && seen[i].k == k) return seen[i].part;
     return 0;
