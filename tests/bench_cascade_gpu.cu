@@ -110,15 +110,19 @@ struct bench {
         check(qp_cascade_attention_cuda(&with_launch));
     }
 
-    std::vector<unsigned char> result_of(const qp_call &call)
+    /* Bits; memory is NaN before, and what stays so ends the program. */
+    std::vector<uint16_t> result_of(const qp_call &call)
     {
-        std::vector<unsigned char> result(qp_operand_bytes(&qp_cascade_attention_operation.out[0], &call));
-        check(cudaMemset(y, 0xff, result.size()), "cudaMemset");
+        const size_t bytes = qp_operand_bytes(&qp_cascade_attention_operation.out[0], &call);
+        std::vector<uint16_t> result(bytes / sizeof(uint16_t));
+        check(cudaMemset(y, 0xff, bytes), "cudaMemset");
         if (workspace) check(cudaMemset(workspace, 0xff, workspace_bytes), "cudaMemset");
         check(cudaDeviceSynchronize(), "cudaMemset");
         run(call);
         check(cudaStreamSynchronize(stream), "cascade_attention");
-        check(cudaMemcpy(result.data(), y, result.size(), cudaMemcpyDeviceToHost), "cudaMemcpy");
+        check(cudaMemcpy(result.data(), y, bytes, cudaMemcpyDeviceToHost), "cudaMemcpy");
+        for (const uint16_t bits : result)
+            if ((bits & 0x7fff) > 0x7f80) check(qp_fail(QP_DEVICE, "a result is NaN, or was not written"));
         return result;
     }
 

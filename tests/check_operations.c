@@ -141,6 +141,7 @@ static void assert_near_the_oracle(const qp_operation *operation, const qp_case 
         carried += (rounded - truth) * (rounded - truth);
     }
     const double bound = 3.0 * (0x1p-9 * sqrt(size) + sqrt(carried));
+    ck_assert_msg(isfinite(bound), "%s/%s: the oracle has no finite bound", operation->name, c->name);
     ck_assert_msg(sqrt(error) <= bound, "%s/%s: the error is %g, more than %g", operation->name, c->name, sqrt(error),
                   bound);
 }
