@@ -58,12 +58,24 @@ typedef struct verifier {
 
 static bool on_cpu(const verifier *v) { return qp_device_backend(v->runtime->device) == QP_CPU; }
 
+/* A list of the report with room for one more element; NULL, and the list stays, if there is no memory. */
+static void *grown(void *list, int count, int *room, size_t size)
+{
+    if (count < *room) return list;
+    const int larger = *room ? 2 * *room : 64;
+    void *moved = realloc(list, (size_t)larger * size);
+    if (moved) *room = larger;
+    return moved;
+}
+
+static qp_status no_memory(void) { return qp_fail(QP_NO_MEMORY, "no memory for the report"); }
+
 /* "path of the phase/boundary"; the caller's to free. */
 static qp_status key_of(const qp_golden_phase *phase, const char *boundary, const char **key)
 {
     const size_t bytes = strlen(phase->path) + strlen(boundary) + 2;
     char *text = malloc(bytes);
-    if (!text) return qp_fail(QP_NO_MEMORY, "no memory for the report");
+    if (!text) return no_memory();
     (void)snprintf(text, bytes, "%s/%s", phase->path, boundary);
     *key = text;
     return QP_OK;
@@ -97,14 +109,9 @@ static qp_status is_asked_for_prompt(const verifier *v, const qp_golden_phase *p
 
 static qp_status new_row(verifier *v, qp_row **row)
 {
-    if (v->report->row_count == v->row_room) {
-        const int room = v->row_room ? 2 * v->row_room : 1024;
-        qp_row *larger = realloc(v->rows, (size_t)room * sizeof *larger);
-        if (!larger) return qp_fail(QP_NO_MEMORY, "no memory for %d rows", room);
-        v->rows = larger;
-        v->report->rows = larger;
-        v->row_room = room;
-    }
+    qp_row *rows = grown(v->rows, v->report->row_count, &v->row_room, sizeof *rows);
+    if (!rows) return no_memory();
+    v->report->rows = v->rows = rows;
     *row = &v->rows[v->report->row_count++];
     memset(*row, 0, sizeof **row);
     return QP_OK;
@@ -348,14 +355,10 @@ static qp_status verify_node(verifier *v, const qp_golden_phase *phase, const qp
 
 static qp_status note_not_compared(verifier *v, const qp_golden_phase *phase, const char *boundary, const char *why)
 {
-    if (v->report->not_compared_count == v->not_compared_room) {
-        const int room = v->not_compared_room ? 2 * v->not_compared_room : 64;
-        struct qp_not_compared *larger = realloc(v->not_compared, (size_t)room * sizeof *larger);
-        if (!larger) return qp_fail(QP_NO_MEMORY, "no memory for the report");
-        v->not_compared = larger;
-        v->report->not_compared = larger;
-        v->not_compared_room = room;
-    }
+    struct qp_not_compared *list =
+        grown(v->not_compared, v->report->not_compared_count, &v->not_compared_room, sizeof *list);
+    if (!list) return no_memory();
+    v->report->not_compared = v->not_compared = list;
     struct qp_not_compared *entry = &v->not_compared[v->report->not_compared_count];
     QP_TRY(key_of(phase, boundary, &entry->key));
     entry->why = why;
@@ -374,14 +377,10 @@ static qp_status note_inside_fused(verifier *v, const qp_plan *plan, const qp_pl
             v->inside_fused[i].tensors++;
             return QP_OK;
         }
-    if (v->report->inside_fused_count == v->inside_fused_room) {
-        const int room = v->inside_fused_room + 16;
-        struct qp_inside_fused *larger = realloc(v->inside_fused, (size_t)room * sizeof *larger);
-        if (!larger) return qp_fail(QP_NO_MEMORY, "no memory for the report");
-        v->inside_fused = larger;
-        v->report->inside_fused = larger;
-        v->inside_fused_room = room;
-    }
+    struct qp_inside_fused *list =
+        grown(v->inside_fused, v->report->inside_fused_count, &v->inside_fused_room, sizeof *list);
+    if (!list) return no_memory();
+    v->report->inside_fused = v->inside_fused = list;
     v->inside_fused[v->report->inside_fused_count++] = found;
     return QP_OK;
 }

@@ -42,11 +42,29 @@ inline unsigned blocks_of(int64_t tiles)
     return static_cast<unsigned>(tiles < kMostBlocks ? tiles : kMostBlocks);
 }
 
+/* Of an H100 or H200, for which choices are tuned; they are right on any number. */
+constexpr int kMultiprocessors = 132;
+
 /* Pieces of a workspace, each aligned as PyTorch's allocator aligns a tensor. */
 inline size_t piece_bytes(int64_t elements)
 {
     return (static_cast<size_t>(elements) * sizeof(qp_bf16) + QP_ALIGNMENT - 1) / QP_ALIGNMENT * QP_ALIGNMENT;
 }
+
+/* Takes them from the call's workspace, one after the other. */
+class workspace_pieces {
+public:
+    explicit workspace_pieces(const qp_call *call) : next(static_cast<char *>(call->launch->workspace)) {}
+    qp_bf16 *take(int64_t elements)
+    {
+        qp_bf16 *piece = reinterpret_cast<qp_bf16 *>(next);
+        next += piece_bytes(elements);
+        return piece;
+    }
+
+private:
+    char *next;
+};
 
 /* The status of the launch just made. Only what the launch itself did wrong shows here; what a kernel does wrong while it
  * runs shows when the device is next waited for (model/device.h). */

@@ -18,6 +18,8 @@ namespace qp {
 __device__ __forceinline__ void wait_for_predecessor() { asm volatile("griddepcontrol.wait;" ::: "memory"); }
 __device__ __forceinline__ void allow_successor() { asm volatile("griddepcontrol.launch_dependents;" ::: "memory"); }
 
+constexpr size_t kSharedBytes = 227 << 10; /* that a block may have, its own variables included */
+
 struct launch_shape {
     dim3 grid, block;
     size_t shared_bytes; /* dynamic */

@@ -11,21 +11,6 @@
 
 namespace qp {
 
-/* Takes pieces (piece_bytes) of the call's workspace, one after the other. */
-class workspace_pieces {
-public:
-    explicit workspace_pieces(const qp_call *call) : next(static_cast<char *>(call->launch->workspace)) {}
-    qp_bf16 *take(int64_t elements)
-    {
-        qp_bf16 *piece = reinterpret_cast<qp_bf16 *>(next);
-        next += piece_bytes(elements);
-        return piece;
-    }
-
-private:
-    char *next;
-};
-
 inline qp_status enqueue_rms_norm(const qp_call *call, const qp_bf16 *x, const qp_bf16 *weight, qp_bf16 *y,
                                   int64_t rows, int64_t dim)
 {

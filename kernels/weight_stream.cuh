@@ -10,11 +10,8 @@
  * that weights are under way while that still runs; later a warp refills what it has read. After the wait the block puts x,
  * perhaps normalised, into shared memory.
  *
- * Why not loads into registers: to have enough bytes under way a multiprocessor needs some 40 KiB of them. Why not larger
- * copies: a box of 8 rows times 128 bytes is what the swizzle of 128 bytes makes free of bank conflicts for ldmatrix, and
- * larger boxes were no faster. Measured on an H100 (cycles): a block of 16 costs 25 in a chain alone, 28 with its loads, and
- * 34 in the kernel; from one kernel's end to the next one's first instruction after its wait some 1,250 pass, and 700 until
- * x has come. So for small models the chain and the boundary are what a decode step waits for, not the memory. */
+ * Why not loads into registers: the bytes that have to be under way would take most of them. Why boxes of 8 rows times 128
+ * bytes: these the swizzle of 128 bytes makes free of bank conflicts for ldmatrix. */
 #ifndef QP_WEIGHT_STREAM_CUH
 #define QP_WEIGHT_STREAM_CUH
 
@@ -110,16 +107,27 @@ struct stream_shape {
     }
 };
 
-/* Tuned for the 132 multiprocessors of an H100 or H200; right on any number. kStreamRing bytes of a multiprocessor's 227 KiB
- * are under way; the rest is for x, and for the ring of the kernel that follows. A kernel's own variables count, too: they
- * have 8 KiB. */
-constexpr int kMultiprocessors = 132, kStreamRing = 96 << 10, kSharedLimit = (227 - 8) << 10;
+/* kStreamRing bytes of a multiprocessor's shared memory are under way; the rest is for x, and for the ring of the kernel that
+ * follows. A kernel's own variables count, too: they have 8 KiB. */
+constexpr int kStreamRing = 96 << 10;
+constexpr size_t kStreamLimit = kSharedBytes - (8 << 10);
 
 /* Whether this file's way can compute it at all. */
 inline bool stream_fits(int64_t tokens, int64_t k, int64_t part)
 {
     return tokens <= kStreamTokens && k % (16 / static_cast<int64_t>(sizeof(qp_bf16))) == 0 && k < 1 << 20 &&
            tiles_for(k, part) <= kStreamParts;
+}
+
+/* The product of x [tokens, k] with weights whose K is split into parts of `part`; rows, tiles and teams are still to be
+ * chosen. For what stream_fits. */
+inline stream_shape make_stream_shape(const qp_bf16 *x, int64_t tokens, int64_t k, int64_t part, bool normalised)
+{
+    stream_shape s = {};
+    s.x = x, s.tokens = static_cast<int>(tokens), s.k = static_cast<int>(k), s.part = static_cast<int>(part);
+    s.parts = static_cast<int>(tiles_for(k, part));
+    s.normalised = normalised;
+    return s;
 }
 
 /* Stages for the ring of each warp: what there is room for, but no more than the warp will fill; and at least two, since a
@@ -129,15 +137,14 @@ inline bool choose_stages(stream_shape *s, int tiles_of_team, int ring)
     const int needed = static_cast<int>(tiles_for(s->part < s->k ? s->part : s->k, kStageK)) * tiles_of_team;
     const int least = needed < 2 ? needed : 2, wanted = ring / (s->warps() * s->stage_bytes());
     s->stages = wanted < least ? least : wanted < needed ? wanted : needed;
-    for (s->lay_out(); s->stages > least && s->shared_bytes() > kSharedLimit; s->lay_out()) s->stages--;
-    return s->shared_bytes() <= kSharedLimit;
+    for (s->lay_out(); s->stages > least && s->shared_bytes() > kStreamLimit; s->lay_out()) s->stages--;
+    return s->shared_bytes() <= kStreamLimit;
 }
 
 /* A shape for `rows` rows of weights in tiles of 8 * groups, on as many multiprocessors as possible, and its blocks. */
 inline bool choose_stream_shape(stream_shape *s, int64_t rows, int groups, unsigned *blocks)
 {
     s->groups = groups;
-    s->parts = static_cast<int>(tiles_for(s->k, s->part));
     s->tiles = static_cast<int>(tiles_for(rows, kBoxRows * groups));
     const int most = kStreamWarps / s->parts, wanted = static_cast<int>(tiles_for(s->tiles, kMultiprocessors));
     for (s->teams = wanted < most ? wanted : most > 1 ? most : 1; s->teams > 0; s->teams--) {
@@ -155,6 +162,11 @@ inline unsigned stream_threads(int warps, int k)
 {
     const int least = k < 2048 ? kStreamLeastWarps / 2 : kStreamLeastWarps;
     return static_cast<unsigned>((warps > least ? warps : least) * kWarp);
+}
+
+inline launch_shape stream_launch(const stream_shape &s, unsigned blocks)
+{
+    return { blocks, stream_threads(s.warps(), s.k), s.shared_bytes(), 1 };
 }
 
 /* ---- On the device: instructions. ---- */
@@ -483,7 +495,7 @@ private:
         block_fma(sum, f.a[i], b);
     }
 
-    /* The warp's part of one tile. Each block waits for the one before it, some 25 cycles; in between, the fragments of the
+    /* The warp's part of one tile. Each block waits for the one before it; in between, the fragments of the
      * block kAhead places further on are loaded. */
     __device__ void chain(float (&sum)[4])
     {

@@ -12,7 +12,6 @@ using vector8 = vector<kVector>;
 /* One block for the last row. The elements past the last whole vector, or all without vectors, are taken one by one. */
 __global__ void __launch_bounds__(kThreads) argmax(const qp_bf16 *row, const int64_t n, int64_t *y, const bool vectors)
 {
-    __shared__ candidate of_warps[kThreads / kWarp];
     const int t = static_cast<int>(threadIdx.x);
     const int64_t whole = vectors ? n / kVector * kVector : 0;
     candidate best = { 0, 0 };
@@ -23,11 +22,7 @@ __global__ void __launch_bounds__(kThreads) argmax(const qp_bf16 *row, const int
     }
     for (int64_t i = whole + t; i < n; i += kThreads) best = better(best, { rank_of(row[i]), i });
 
-    best = best_of_warp(best);
-    if (t % kWarp == 0) of_warps[t / kWarp] = best;
-    __syncthreads();
-    if (t >= kWarp) return;
-    best = best_of_warp(of_warps[t]); /* as many warps as lanes */
+    best = best_of_block(best);
     if (t == 0) *y = best.index;
 }
 

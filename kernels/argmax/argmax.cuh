@@ -36,6 +36,17 @@ __device__ __forceinline__ candidate best_of_warp(candidate best)
     return best;
 }
 
+/* The best of a block's threads, in thread 0. All call together, once a kernel. */
+__device__ __forceinline__ candidate best_of_block(candidate best)
+{
+    __shared__ candidate of_warps[kWarp];
+    const int t = static_cast<int>(threadIdx.x), warps = static_cast<int>(blockDim.x) / kWarp;
+    best = best_of_warp(best);
+    if (t % kWarp == 0) of_warps[t / kWarp] = best;
+    __syncthreads();
+    return t < kWarp ? best_of_warp(t < warps ? of_warps[t] : candidate{ 0, 0 }) : best;
+}
+
 } // namespace qp
 
 #endif

@@ -82,12 +82,13 @@ bool by_sharing(const qp_cascade_attention_args &a)
 }
 
 int64_t score_elements(const cascade_call &c) { return c.a.key_heads * c.columns * c.stride; }
-size_t sharing_bytes(const cascade_call &c)
+/* Of the sums, which are f32, as many bf16. */
+int64_t sum_elements(const cascade_call &c)
 {
     constexpr int64_t kSize = sizeof(float) / sizeof(qp_bf16);
-    const int64_t sums = c.a.key_heads * (c.dealt.lanes ? c.dealt.lanes : 1) * c.columns * kHeadDim;
-    return piece_bytes(score_elements(c)) + piece_bytes(sums * kSize);
+    return kSize * c.a.key_heads * (c.dealt.lanes ? c.dealt.lanes : 1) * c.columns * kHeadDim;
 }
+size_t sharing_bytes(const cascade_call &c) { return piece_bytes(score_elements(c)) + piece_bytes(sum_elements(c)); }
 
 qp_status launch_scores(const qp_call *call, const cascade_call &c)
 {
@@ -149,7 +150,7 @@ qp_status launch_context(const qp_call *call, const cascade_call &c)
 /* The same by lanes. */
 qp_status launch_lane_context(const qp_call *call, const cascade_call &c)
 {
-    constexpr int64_t kEnough = 132; /* blocks: one for each multiprocessor */
+    constexpr int64_t kEnough = kMultiprocessors; /* blocks */
     QP_TRY(column_blocks<64>(c, c.dealt.lanes) >= kEnough ? launch_lane_shared_context<64>(call, c)
                                                           : launch_lane_shared_context<32>(call, c));
     const launch_shape of_own = { dim3(static_cast<unsigned>(c.a.key_heads * c.sequences)), dim3(kLaneOwnThreads),
@@ -160,9 +161,9 @@ qp_status launch_lane_context(const qp_call *call, const cascade_call &c)
 qp_status run_shared(const qp_call *call, const qp_cascade_attention_args &a)
 {
     cascade_call c = call_of(a);
-    char *const memory = static_cast<char *>(call->launch->workspace);
-    c.scores = reinterpret_cast<qp_bf16 *>(memory);
-    c.sums = reinterpret_cast<float *>(memory + piece_bytes(score_elements(c)));
+    workspace_pieces pieces(call);
+    c.scores = pieces.take(score_elements(c));
+    c.sums = reinterpret_cast<float *>(pieces.take(sum_elements(c)));
     QP_TRY(launch_scores(call, c));
     if (c.dealt.lanes) {
         QP_TRY(launch_softmax<true>(call, c));
@@ -190,10 +191,8 @@ int64_t context_elements(const qp_cascade_attention_args &a) { return a.keys_cou
 
 qp_status run_gathered(const qp_call *call, const qp_cascade_attention_args &a)
 {
-    char *const memory = static_cast<char *>(call->launch->workspace);
-    const size_t bytes = piece_bytes(context_elements(a));
-    qp_bf16 *const keys = reinterpret_cast<qp_bf16 *>(memory), *const values =
-                                                                   reinterpret_cast<qp_bf16 *>(memory + bytes);
+    workspace_pieces pieces(call);
+    qp_bf16 *const keys = pieces.take(context_elements(a)), *const values = pieces.take(context_elements(a));
     const unsigned blocks = blocks_of(tiles_for(context_elements(a), kGatherThreads));
     for (int64_t b = 0; b < a.sequences; b++) {
         gather<<<blocks, kGatherThreads, 0, stream_of(call)>>>(a, rows_of(a), static_cast<int>(b), keys, values);
@@ -201,7 +200,7 @@ qp_status run_gathered(const qp_call *call, const qp_cascade_attention_args &a)
         qp_gqa_attention_args of_sequence = args_of_sequence(a);
         of_sequence.keys = keys, of_sequence.values = values;
         of_sequence.q += b * a.query_heads * a.d, of_sequence.y += b * a.query_heads * a.d;
-        QP_TRY(run_unfused(call, of_sequence, memory + 2 * bytes));
+        QP_TRY(run_unfused(call, of_sequence, pieces));
     }
     return QP_OK;
 }

@@ -140,11 +140,6 @@ struct score_item {
     }
 };
 
-__device__ __forceinline__ uint4 *row_chunk(unsigned char *tile, int row, int chunk)
-{
-    return reinterpret_cast<uint4 *>(tile) + row * kHeadChunks + head_chunk(row, chunk);
-}
-
 __global__ void __launch_bounds__(kScoreThreads, 6) cascade_scores(const __grid_constant__ cascade_call c)
 {
     extern __shared__ uint4 cascade_memory[];
@@ -167,7 +162,7 @@ __global__ void __launch_bounds__(kScoreThreads, 6) cascade_scores(const __grid_
         const int of_tile = min(kScoreColumns, (columns - tile * kScoreColumns + 15) / 16 * 16);
         for (int column = thread / kHeadChunks; column < of_tile; column += kRowsAtOnce) {
             const int from = min(tile * kScoreColumns + column, columns - 1);
-            copy_async(row_chunk(to, column, own_chunk),
+            copy_async(head_chunk(to, column, own_chunk),
                        c.a.q + c.query_at(head, first_column + from) + own_chunk * kChunk);
         }
     };
@@ -176,7 +171,7 @@ __global__ void __launch_bounds__(kScoreThreads, 6) cascade_scores(const __grid_
     for (int row = thread / kHeadChunks; row < count; row += kRowsAtOnce) {
         const int key = place.key_at(start + row); /* what a zero's row holds does not matter */
         if (key >= 0)
-            copy_async(row_chunk(keys, row, own_chunk),
+            copy_async(head_chunk(keys, row, own_chunk),
                        c.a.keys + c.key_at(head, sequence, key, known) + own_chunk * kChunk);
     }
     fetch_queries(0);
@@ -193,7 +188,7 @@ __global__ void __launch_bounds__(kScoreThreads, 6) cascade_scores(const __grid_
         if (tile == 0) {
 #pragma unroll
             for (int block = 0; block < kHeadBlocks; block++)
-                load_matrices(a[block], row_chunk(keys, warp * kTileRows + lane % 16, 2 * block + lane / 16));
+                load_matrices(a[block], head_chunk(keys, warp * kTileRows + lane % 16, 2 * block + lane / 16));
             __syncthreads(); /* results take their place */
         }
         const int of_tile = min(kScoreColumns, columns - tile * kScoreColumns);
@@ -205,7 +200,7 @@ __global__ void __launch_bounds__(kScoreThreads, 6) cascade_scores(const __grid_
                 for (int block = 0; block < kHeadBlocks; block++) {
                     uint32_t b[4];
                     load_matrices(b,
-                                  row_chunk(of_queries, column + lane % 8 + lane / 16 * 8, 2 * block + lane / 8 % 2));
+                                  head_chunk(of_queries, column + lane % 8 + lane / 16 * 8, 2 * block + lane / 8 % 2));
                     const uint32_t first[2] = { b[0], b[1] }, second[2] = { b[2], b[3] };
                     block_fma(sum[0], a[block], first);
                     block_fma(sum[1], a[block], second);
@@ -230,18 +225,6 @@ __global__ void __launch_bounds__(kScoreThreads, 6) cascade_scores(const __grid_
 }
 
 /* ---- 2: softmax ---- */
-
-/* The exponentials of a row. */
-struct row_exponentials {
-    const qp_bf16 *row;
-    positions place;
-    float max;
-
-    __device__ __forceinline__ float one(int64_t i) const
-    {
-        return exponential(qp_bf16_to_f32(row[place.of(static_cast<int>(i))]), max);
-    }
-};
 
 __device__ __forceinline__ float largest_of_keys(const qp_bf16 *row, const positions &place, int first, int step)
 {
@@ -418,7 +401,7 @@ __global__ void __launch_bounds__(shared_shape<kColumns>::kThreads, 2)
 #pragma unroll
             for (int i = 0; i < kColumns * kStageChunks / kFetchThreads; i++) {
                 const int column = thread / kStageChunks + i * (kFetchThreads / kStageChunks);
-                copy_async(row_chunk(slot_of(stage) + shape::kValueBytes, column, chunk),
+                copy_async(head_chunk(slot_of(stage) + shape::kValueBytes, column, chunk),
                            c.score_row(head, min(first_column + column, c.columns - 1)) + position);
             }
         };
@@ -460,8 +443,8 @@ __global__ void __launch_bounds__(shared_shape<kColumns>::kThreads, 2)
                 for (int m = 0; m < 2; m++)
                     load_matrices_transposed(
                         f.a[i][m], shared_value_chunk(slot, (step + i) * QP_BLOCK_K + of_step, 2 * m + chunk));
-                load_matrices(f.b[i], row_chunk(slot + shape::kValueBytes, warp * 2 * kTileColumns + of_step,
-                                                2 * (step + i) + chunk));
+                load_matrices(f.b[i], head_chunk(slot + shape::kValueBytes, warp * 2 * kTileColumns + of_step,
+                                                 2 * (step + i) + chunk));
             }
         };
         const auto add = [&](const fragments &f, int step) {
@@ -528,7 +511,7 @@ __global__ void __launch_bounds__(kOwnThreads) cascade_own_context(const __grid_
         const int start = c.split + stage * kOwnKeys, count = min(kOwnKeys, c.end - start);
         for (int row = thread / kHeadChunks; row < count; row += kOwnThreads / kHeadChunks) {
             const int key = place.key_at(start + row), chunk = thread % kHeadChunks;
-            copy_async(row_chunk(slot_of(stage), row, chunk),
+            copy_async(head_chunk(slot_of(stage), row, chunk),
                        c.a.values + c.key_at(head, sequence, max(key, 0), known) + chunk * kChunk, key >= 0);
         }
         const int column = thread / kOwnChunks, chunk = thread % kOwnChunks;
@@ -559,8 +542,8 @@ __global__ void __launch_bounds__(kOwnThreads) cascade_own_context(const __grid_
 #pragma unroll
         for (int step = 0; step < kOwnSteps; step++) {
             if (step >= count) continue;
-            load_matrices_transposed(a[step], row_chunk(slot_of(stage), step * QP_BLOCK_K + lane % 8 + lane / 16 * 8,
-                                                        2 * warp + lane / 8 % 2));
+            load_matrices_transposed(a[step], head_chunk(slot_of(stage), step * QP_BLOCK_K + lane % 8 + lane / 16 * 8,
+                                                         2 * warp + lane / 8 % 2));
             load_two_matrices(b[step], own_chunk_of(slot_of(stage), lane % 8, 2 * step + lane / 8 % 2));
         }
 #pragma unroll

@@ -153,15 +153,15 @@ __global__ void __launch_bounds__(kLaneContextThreads<kColumns>)
 
     uint4 of_values[kValueChunks], of_probabilities = {};
     rows_of_pieces::span known = {};
-    const auto load_values = [&](int start) { /* those of a key past the end are not used */
+    /* Those of a key past the end are not used. */
+    const auto load_values = [&](int start) {
+        const int chunk = thread % kHeadChunks;
 #pragma unroll
-                                              for (int i = 0; i < kValueChunks; i++) {
-                                                  const int row = thread / kHeadChunks + i * (kThreads / kHeadChunks),
-                                                            chunk = thread % kHeadChunks;
-                                                  const int key = c.dealt.key(lane, min(start + row, count - 1));
-                                                  of_values[i] = load_chunk(c.a.values + c.key_at(head, 0, key, known) +
-                                                                            chunk * kChunk);
-                                              }
+        for (int i = 0; i < kValueChunks; i++) {
+            const int row = thread / kHeadChunks + i * (kThreads / kHeadChunks);
+            const int key = c.dealt.key(lane, min(start + row, count - 1));
+            of_values[i] = load_chunk(c.a.values + c.key_at(head, 0, key, known) + chunk * kChunk);
+        }
     };
     const int probability_column = thread % kColumns, probability_chunk = thread / kColumns;
     const qp_bf16 *const of_column_row =

@@ -40,8 +40,8 @@ qp_status qp_gqa_attention_cuda(const qp_call *call)
                        "gqa_attention can be replayed for up to %" PRId64 " queries of a key head with %d channels, "
                        "not for %" PRId64 " with %" PRId64 " and %" PRId64 " keys",
                        kDecodeQueries, kHeadDim, a.query_heads / a.key_heads * a.tokens, a.d, a.keys_count);
-    if (!by_prefill(a)) return run_unfused(call, a, call->launch->workspace);
-    constexpr int64_t kWorthwhile = 264; /* blocks: two for each multiprocessor */
+    if (!by_prefill(a)) return run_unfused(call, a, workspace_pieces(call));
+    constexpr int64_t kWorthwhile = 2 * kMultiprocessors; /* blocks */
     const int64_t wide_blocks = tiles_for(a.tokens, 8 * kTileRows) * a.query_heads;
     return wide_blocks >= kWorthwhile ? launch_prefill<8>(call, a) : launch_prefill<4>(call, a);
 }

@@ -18,8 +18,11 @@ constexpr int kHeadChunks = kHeadDim / kChunk, kHeadBytes = kHeadChunks * kChunk
 constexpr int kHeadBlocks = kHeadDim / QP_BLOCK_K;
 
 /* A row of chunks in shared memory lies such that 8 rows of the same chunk, and 8 chunks of the same row, are in
- * different banks. This is the chunk's place in its row. */
-__device__ __forceinline__ int head_chunk(int row, int chunk) { return chunk ^ (row & 7); }
+ * different banks. */
+__device__ __forceinline__ uint4 *head_chunk(unsigned char *rows, int row, int chunk)
+{
+    return reinterpret_cast<uint4 *>(rows) + row * kHeadChunks + (chunk ^ (row & 7));
+}
 
 /* The keys, dealt to blocks of 16 as the context sums them. Blocks begin at multiples of 16 positions: without a
  * residue (T1) a key's position is its number; with one, zeros fill up the last block of the residue, and what follows
@@ -45,6 +48,18 @@ struct positions {
 
 /* softmax.h, R1 and R2. */
 __device__ __forceinline__ float exponential(float x, float max) { return expf(__fsub_rn(x, max)); }
+
+/* The exponentials of a row of scores. */
+struct row_exponentials {
+    const qp_bf16 *row;
+    positions place;
+    float max;
+
+    __device__ __forceinline__ float one(int64_t i) const
+    {
+        return exponential(qp_bf16_to_f32(row[place.of(static_cast<int>(i))]), max);
+    }
+};
 
 /* Of the warp; each lane gets it. A NaN may get lost: it makes the sum, and so the row, NaN all the same. */
 __device__ __forceinline__ float largest_of_warp(float max)

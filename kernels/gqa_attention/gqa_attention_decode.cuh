@@ -122,18 +122,6 @@ struct dealt_exponentials {
     }
 };
 
-/* The same where all scores are here. */
-struct whole_exponentials {
-    const qp_bf16 *row;
-    positions place;
-    float max;
-
-    __device__ __forceinline__ float one(int64_t i) const
-    {
-        return exponential(qp_bf16_to_f32(row[place.of(static_cast<int>(i))]), max);
-    }
-};
-
 /* softmax.h, R1 to R4, of the pairs first, first + step, ... of a row, in place. A zero's score is -infinity. */
 __device__ __forceinline__ void to_probabilities(qp_bf16 *row, int pairs, float max, float sum, int first, int step)
 {
@@ -157,8 +145,8 @@ __device__ __forceinline__ float largest_of_row(const qp_bf16 *row, int chunks)
     return largest_of_warp(max);
 }
 
-/* kLean: up to kWholeKeys keys, in orders that is_lean knows; a kernel without all other ways is a tenth of the size, and
- * its instructions come from memory each time, too. */
+/* kLean: up to kWholeKeys keys, in orders that is_lean knows; a kernel without all other ways is much smaller, and its
+ * instructions come from memory each time, too. */
 template <int kRows, class Rows, bool kLean> class decode_pass
 {
     using shared_t = decode_shared<kRows>;
@@ -190,10 +178,6 @@ template <int kRows, class Rows, bool kLean> class decode_pass
     }
 
     __device__ unsigned char *slot_of(int stage) const { return ring + stage % kSlots * call.layout.slot_bytes; }
-    __device__ static uint4 *key_chunk(unsigned char *slot, int row, int chunk)
-    {
-        return reinterpret_cast<uint4 *>(slot) + row * kHeadChunks + head_chunk(row, chunk);
-    }
     __device__ static uint4 *value_chunk(unsigned char *slot, int row, int chunk)
     {
         return reinterpret_cast<uint4 *>(slot) + row * kValueChunks + (chunk ^ (row / 4 & 1));
@@ -229,7 +213,7 @@ template <int kRows, class Rows, bool kLean> class decode_pass
             for (int piece = thread; piece < pieces; piece += kDecodeThreads) {
                 const int row = piece / kHeadChunks, chunk = piece % kHeadChunks;
                 const int key = place.key_at(position_of(stage * kDecodeWarps * QP_BLOCK_K + row));
-                if (key >= 0 && key < end) copy_async(key_chunk(slot, row, chunk), key_row(span, key, chunk));
+                if (key >= 0 && key < end) copy_async(head_chunk(slot, row, chunk), key_row(span, key, chunk));
             }
         } else {
             const int start = (stage - stages) * kStagePositions;
@@ -252,7 +236,7 @@ template <int kRows, class Rows, bool kLean> class decode_pass
                 const int block = position / QP_BLOCK_K, stage = block / kStageBlocks;
                 if (block % kCluster != rank || stage >= kSlots) continue;
                 const int row = block / kCluster % kDecodeWarps * QP_BLOCK_K + position % QP_BLOCK_K;
-                *key_chunk(slot_of(stage), row, chunk) =
+                *head_chunk(slot_of(stage), row, chunk) =
                     __ldcg(reinterpret_cast<const uint4 *>(key_row(span, key, chunk)));
             } else {
                 const int stage = stages + position / kStagePositions, of_values = chunk - kHeadChunks;
@@ -334,7 +318,7 @@ template <int kRows, class Rows, bool kLean> class decode_pass
 #pragma unroll
                 for (int eight = 0; eight < 2; eight++) {
                     const qp_bf16 *chunk = reinterpret_cast<const qp_bf16 *>(
-                        key_chunk(slot, warp * QP_BLOCK_K + eight * 8 + column, of_k / kChunk));
+                        head_chunk(slot, warp * QP_BLOCK_K + eight * 8 + column, of_k / kChunk));
                     a[2 * half + eight] |= static_cast<uint32_t>(chunk[of_k % kChunk].bits) << shift;
                 }
                 if (column < rows)
@@ -356,7 +340,7 @@ template <int kRows, class Rows, bool kLean> class decode_pass
             uint32_t a[kHeadBlocks][4];
 #pragma unroll
             for (int block = 0; block < kHeadBlocks; block++)
-                load_matrices(a[block], key_chunk(slot, row, 2 * block + lane / QP_BLOCK_K));
+                load_matrices(a[block], head_chunk(slot, row, 2 * block + lane / QP_BLOCK_K));
 #pragma unroll
             for (int block = 0; block < kHeadBlocks; block++)
                 block_fma(sum, a[block], q[block], !kLean && order.scores.narrow);
@@ -390,7 +374,7 @@ template <int kRows, class Rows, bool kLean> class decode_pass
                     const qp_bf16 *chunk[kKeys];
 #pragma unroll
                     for (int i = 0; i < kKeys; i++)
-                        chunk[i] = reinterpret_cast<const qp_bf16 *>(key_chunk(slot, row[i], k / kChunk));
+                        chunk[i] = reinterpret_cast<const qp_bf16 *>(head_chunk(slot, row[i], k / kChunk));
                     for (; k < chunk_end; k++, number += lanes) {
                         const float *of_k = shared.q[side_by_side ? number : k];
 #pragma unroll
@@ -475,7 +459,7 @@ template <int kRows, class Rows, bool kLean> class decode_pass
         const int own = thread % kLanes, count = rows_in(stage), first_row = stage * kDecodeWarps * QP_BLOCK_K;
         for (int base = 0; base < count; base += kAtOnce) { /* a multiple of 16 rows */
             const int row = base + thread / kLanes;
-            const uint4 *chunk = key_chunk(slot_of(stage), row, own * kRun / kChunk);
+            const uint4 *chunk = head_chunk(slot_of(stage), row, own * kRun / kChunk);
             uint32_t key[kRun / 2];
             if constexpr (kRun == kChunk) {
                 const uint4 all = *chunk;
@@ -555,7 +539,7 @@ template <int kRows, class Rows, bool kLean> class decode_pass
         float max = 0.0f, sum = 0.0f;
         if (query < rows) {
             max = largest_of_row(row, blocks * kBlockChunks);
-            sum = softmax_warp_sum(whole_exponentials{ row, place, max }, keys, lane, kWarp);
+            sum = softmax_warp_sum(row_exponentials{ row, place, max }, keys, lane, kWarp);
         }
         __syncthreads();
         if (query < rows)
@@ -638,7 +622,7 @@ template <int kRows, class Rows, bool kLean> class decode_pass
         load_two_matrices(f.b[i], probabilities + block * (QP_BLOCK_K * static_cast<int>(sizeof(qp_bf16))));
     }
 
-    /* One warp, on the tensor core: `end` blocks. A block waits for the one before it, some 25 cycles, and in between the
+    /* One warp, on the tensor core: `end` blocks. A block waits for the one before it, and in between the
      * fragments of a later one are loaded. */
     template <bool kNarrow>
     __device__ void tile_context(float (&sum)[4], unsigned char *slot, const qp_bf16 *probabilities, int stride,
@@ -913,8 +897,7 @@ __global__ void __launch_bounds__(kDecodeThreads, kLean ? 2 : 1) decode(const __
 
 /* ---- How it is launched ---- */
 
-constexpr size_t kSharedBytes = 227 << 10; /* that a block may have */
-constexpr int64_t kDecodeQueries = 64;     /* the most that the clusters of a key head take */
+constexpr int64_t kDecodeQueries = 64; /* the most that the clusters of a key head take */
 
 template <int kRows> size_t decode_bytes(const qp_gqa_attention_args &a)
 {

@@ -26,11 +26,6 @@ constexpr int kPrefillStages = 2;
 constexpr size_t kPrefillBytes = kPrefillStages * 2 * kTileBytes; /* dynamic shared memory: keys and values */
 constexpr int kPasses = 3, kContextPass = 2;
 
-__device__ __forceinline__ uint4 *tile_chunk(unsigned char *tile, int row, int chunk)
-{
-    return reinterpret_cast<uint4 *>(tile) + row * kHeadChunks + head_chunk(row, chunk);
-}
-
 /* The tiles of all passes, one after the other. */
 struct tile_walk {
     int tiles, context_tiles; /* by keys, by positions */
@@ -69,7 +64,7 @@ __device__ __forceinline__ void tile_products(float (&sum)[kTileParts][4], const
 #pragma unroll
         for (int i = 0; i < kTileParts; i += 2) {
             uint32_t b[4];
-            load_matrices(b, tile_chunk(keys, i * kTileColumns + row, 2 * block + chunk));
+            load_matrices(b, head_chunk(keys, i * kTileColumns + row, 2 * block + chunk));
             const uint32_t first[2] = { b[0], b[1] }, second[2] = { b[2], b[3] };
             block_fma(sum[i], q[block], first, kNarrow && narrow);
             block_fma(sum[i + 1], q[block], second, kNarrow && narrow);
@@ -90,7 +85,7 @@ __device__ __forceinline__ void tile_context(float (&sum)[kHeadChunks][4], const
 #pragma unroll
         for (int i = 0; i < kHeadChunks; i += 2) {
             uint32_t b[4];
-            load_matrices_transposed(b, tile_chunk(values, block * QP_BLOCK_K + row, i + chunk));
+            load_matrices_transposed(b, head_chunk(values, block * QP_BLOCK_K + row, i + chunk));
             const uint32_t first[2] = { b[0], b[1] }, second[2] = { b[2], b[3] };
             block_fma(sum[i], a, first, kNarrow && narrow);
             block_fma(sum[i + 1], a, second, kNarrow && narrow);
@@ -193,8 +188,8 @@ __global__ void __launch_bounds__(kWarps *kWarp, kWarps == 4 ? 3 : 1)
             const int at = walk.tile * kTileKeys + of_tile, key = of_context ? place.key_at(at) : at;
             const bool there = key >= 0 && key < visible;
             const int64_t element = (there ? key : 0) * a.key_heads * kHeadDim + start;
-            copy_async(tile_chunk(to, of_tile, chunk), a.keys + element, there);
-            if (of_context) copy_async(tile_chunk(to + kTileBytes, of_tile, chunk), a.values + element, there);
+            copy_async(head_chunk(to, of_tile, chunk), a.keys + element, there);
+            if (of_context) copy_async(head_chunk(to + kTileBytes, of_tile, chunk), a.values + element, there);
         }
     };
 

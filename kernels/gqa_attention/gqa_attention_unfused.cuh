@@ -14,11 +14,10 @@ inline int64_t score_elements(const qp_gqa_attention_args &a) { return a.query_h
 /* Of the memory that run_unfused needs. */
 inline size_t unfused_bytes(const qp_gqa_attention_args &a) { return 2 * piece_bytes(score_elements(a)); }
 
-/* The three operations one after the other. `call` gives the launch. */
-inline qp_status run_unfused(const qp_call *call, const qp_gqa_attention_args &a, void *workspace)
+/* The three operations one after the other. `call` gives the launch, `pieces` what the call has left of its workspace. */
+inline qp_status run_unfused(const qp_call *call, const qp_gqa_attention_args &a, workspace_pieces pieces)
 {
-    char *const memory = static_cast<char *>(workspace);
-    void *const scores = memory, *const probs = memory + piece_bytes(score_elements(a));
+    qp_bf16 *const scores = pieces.take(score_elements(a)), *const probs = pieces.take(score_elements(a));
     qp_call part = {};
     part.extent[QP_SCORES_T] = a.tokens, part.extent[QP_SCORES_S] = a.keys_count;
     part.extent[QP_SCORES_HQ] = a.query_heads, part.extent[QP_SCORES_HKV] = a.key_heads;

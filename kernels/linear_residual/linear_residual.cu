@@ -37,14 +37,10 @@ __global__ void __launch_bounds__(kStreamWarps *kWarp, 1) stream_residual(const 
     stream.prepare({});
     stream.take_x({}, [&] { for_each(first + team, fetch_residual); });
     stream.run([&](int tile, const float(&sum)[4]) {
-        for_each(tile, [&](int i, int at) { o.y[at] = residual_add_element(residual[i], qp_bf16_from_f32(sum[i])); });
+        for_each(tile, [&](int i, int at) { o.y[at] = residual_add_element()(residual[i], qp_bf16_from_f32(sum[i])); });
         for_each(tile + step, fetch_residual);
     });
 }
-
-struct add {
-    __device__ qp_bf16 operator()(qp_bf16 residual, qp_bf16 x) const { return residual_add_element(residual, x); }
-};
 
 /* Groups of a tile: what leaves fewer multiprocessors without one. */
 int groups_for(int64_t n)
@@ -60,9 +56,7 @@ int groups_for(int64_t n)
 bool choose(const qp_linear_residual_args &a, operands *o, unsigned *blocks)
 {
     if (!stream_fits(a.m, a.k, a.part) || !aligned<8>(a.x, a.weight) || a.n > 1 << 24) return false;
-    o->s = {};
-    o->s.x = a.x, o->s.tokens = static_cast<int>(a.m), o->s.k = static_cast<int>(a.k);
-    o->s.part = static_cast<int>(a.part);
+    o->s = make_stream_shape(a.x, a.m, a.k, a.part, false);
     o->residual = a.residual, o->y = a.y, o->n = static_cast<int>(a.n);
     return choose_stream_shape(&o->s, a.n, groups_for(a.n), blocks);
 }
@@ -84,13 +78,12 @@ qp_status qp_linear_residual_cuda(const qp_call *call)
     unsigned blocks;
     if (choose(a, &o, &blocks)) {
         if (!make_weight_map(a.weight, a.n, a.k, &o.weight)) return no_weight_map("linear_residual");
-        const launch_shape shape = { blocks, stream_threads(o.s.warps(), o.s.k), o.s.shared_bytes(), 1 };
         return launch_dependent(call, "linear_residual", o.s.groups == 1 ? stream_residual<1> : stream_residual<2>,
-                                shape, o);
+                                stream_launch(o.s, blocks), o);
     }
     workspace_pieces pieces(call);
     qp_bf16 *product = pieces.take(a.m * a.n);
     QP_TRY(enqueue_linear(call, a.x, a.weight, product, a.m, a.n, a.k, a.part));
-    launch_elementwise(call, add(), a.y, a.m * a.n, a.residual, product);
+    launch_elementwise(call, residual_add_element(), a.y, a.m * a.n, a.residual, product);
     return launched("linear_residual");
 }

@@ -16,17 +16,6 @@ struct operands {
     int vocabulary;
 };
 
-/* The best of a block's threads, in thread 0. */
-__device__ candidate best_of_block(candidate best)
-{
-    __shared__ candidate of_warps[kWarp];
-    const int t = static_cast<int>(threadIdx.x), warps = static_cast<int>(blockDim.x) / kWarp;
-    best = best_of_warp(best);
-    if (t % kWarp == 0) of_warps[t / kWarp] = best;
-    __syncthreads();
-    return t < kWarp ? best_of_warp(t < warps ? of_warps[t] : candidate{ 0, 0 }) : best;
-}
-
 /* C1, C2, and C3 among the block's logits. */
 __global__ void __launch_bounds__(kStreamWarps *kWarp, 1) stream_candidates(const __grid_constant__ operands o)
 {
@@ -69,9 +58,7 @@ bool choose(const qp_lm_head_argmax_args &a, operands *o, unsigned *blocks)
     const qp_bf16 *last = a.x + (a.tokens - 1) * a.hidden;
     if (!stream_fits(1, a.hidden, a.part) || !aligned<8>(last, a.norm_weight, a.weight) || a.vocabulary > 1 << 30)
         return false;
-    o->s = {};
-    o->s.x = last, o->s.tokens = 1, o->s.k = static_cast<int>(a.hidden), o->s.part = static_cast<int>(a.part),
-    o->s.normalised = true;
+    o->s = make_stream_shape(last, 1, a.hidden, a.part, true);
     o->norm = make_stream_norm(a.norm_weight, a.hidden, a.tokens, a.eps);
     o->vocabulary = static_cast<int>(a.vocabulary);
     return choose_stream_shape(&o->s, a.vocabulary, 2, blocks);
@@ -96,8 +83,7 @@ qp_status qp_lm_head_argmax_cuda(const qp_call *call)
     if (choose(a, &o, &blocks)) {
         if (!make_weight_map(a.weight, a.vocabulary, a.hidden, &o.weight)) return no_weight_map("lm_head_argmax");
         o.of_blocks = static_cast<candidate *>(call->launch->workspace);
-        const launch_shape shape = { blocks, stream_threads(o.s.warps(), o.s.k), o.s.shared_bytes(), 1 };
-        QP_TRY(launch_dependent(call, "lm_head_argmax", stream_candidates, shape, o));
+        QP_TRY(launch_dependent(call, "lm_head_argmax", stream_candidates, stream_launch(o.s, blocks), o));
         return launch_dependent(call, "lm_head_argmax", best_of_blocks, { 1, kThreads, 0, 1 }, o.of_blocks,
                                 static_cast<int>(blocks), a.y);
     }

@@ -6,10 +6,12 @@
 
 namespace qp {
 
-__device__ __forceinline__ qp_bf16 multiply_element(qp_bf16 a, qp_bf16 b)
-{
-    return qp_bf16_from_f32(__fmul_rn(qp_bf16_to_f32(a), qp_bf16_to_f32(b))); /* R1 */
-}
+struct multiply_element {
+    __device__ __forceinline__ qp_bf16 operator()(qp_bf16 a, qp_bf16 b) const
+    {
+        return qp_bf16_from_f32(__fmul_rn(qp_bf16_to_f32(a), qp_bf16_to_f32(b))); /* R1 */
+    }
+};
 
 } // namespace qp
 

@@ -6,10 +6,12 @@
 
 namespace qp {
 
-__device__ __forceinline__ qp_bf16 residual_add_element(qp_bf16 residual, qp_bf16 x)
-{
-    return qp_bf16_from_f32(__fadd_rn(qp_bf16_to_f32(residual), qp_bf16_to_f32(x))); /* R1 */
-}
+struct residual_add_element {
+    __device__ __forceinline__ qp_bf16 operator()(qp_bf16 residual, qp_bf16 x) const
+    {
+        return qp_bf16_from_f32(__fadd_rn(qp_bf16_to_f32(residual), qp_bf16_to_f32(x))); /* R1 */
+    }
+};
 
 } // namespace qp
 

@@ -11,7 +11,10 @@ using namespace qp;
 
 /* C3, C4. */
 struct gated {
-    __device__ qp_bf16 operator()(qp_bf16 gate, qp_bf16 up) const { return multiply_element(silu_element(gate), up); }
+    __device__ qp_bf16 operator()(qp_bf16 gate, qp_bf16 up) const
+    {
+        return multiply_element()(silu_element()(gate), up);
+    }
 };
 
 struct operands {
@@ -57,9 +60,7 @@ bool choose(const qp_rmsnorm_gate_up_silu_args &a, operands *o, unsigned *blocks
     if (!stream_fits(a.tokens, a.hidden, a.part) || !aligned<8>(a.x, a.norm_weight, a.gate_weight, a.up_weight) ||
         a.inner > 1 << 24)
         return false;
-    o->s = {};
-    o->s.x = a.x, o->s.tokens = static_cast<int>(a.tokens), o->s.k = static_cast<int>(a.hidden);
-    o->s.part = static_cast<int>(a.part), o->s.normalised = true;
+    o->s = make_stream_shape(a.x, a.tokens, a.hidden, a.part, true);
     o->norm = make_stream_norm(a.norm_weight, a.hidden, a.tokens, a.eps);
     o->y = a.y, o->inner = static_cast<int>(a.inner);
     return choose_stream_shape(&o->s, 2 * a.inner, 2, blocks);
@@ -84,8 +85,7 @@ qp_status qp_rmsnorm_gate_up_silu_cuda(const qp_call *call)
         if (!make_weight_map(a.gate_weight, a.inner, a.hidden, &o.gate) ||
             !make_weight_map(a.up_weight, a.inner, a.hidden, &o.up))
             return no_weight_map("rmsnorm_gate_up_silu");
-        const launch_shape shape = { blocks, stream_threads(o.s.warps(), o.s.k), o.s.shared_bytes(), 1 };
-        return launch_dependent(call, "rmsnorm_gate_up_silu", stream_gate_up, shape, o);
+        return launch_dependent(call, "rmsnorm_gate_up_silu", stream_gate_up, stream_launch(o.s, blocks), o);
     }
     workspace_pieces pieces(call);
     qp_bf16 *normed = pieces.take(a.tokens * a.hidden), *gate = pieces.take(a.tokens * a.inner),

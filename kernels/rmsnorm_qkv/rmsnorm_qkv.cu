@@ -64,7 +64,8 @@ struct operands {
     const qp_bf16 *cos, *sin;
     qp_bf16 *y[kKinds];
     int heads[kKinds];
-    const int64_t *past; /* NULL: y is where it shall be. Otherwise keys and values go behind so many rows of the cache */
+    const int64_t
+        *past; /* NULL: y is where it shall be. Otherwise keys and values go behind so many rows of the cache */
     int64_t recorded_past;
 };
 
@@ -115,7 +116,7 @@ __global__ void __launch_bounds__(kStreamWarps *kWarp, 1) stream_qkv(const __gri
 
 constexpr int kRows = 8; /* of a block */
 
-/* C3 and C4 of the projections in memory. y may be x. */
+/* C3 and C4 of the projections in memory. */
 __global__ void __launch_bounds__(kRows *kWarp)
     finish_heads(const qp_bf16 *x, qp_bf16 *y, const qp_bf16 *cos, const qp_bf16 *sin, const head_norm norm,
                  const int64_t rows, const int64_t heads)
@@ -154,11 +155,8 @@ bool choose(const qp_rmsnorm_qkv_args &a, operands *o, launch_shape *shape)
         stream_shape *s = &o->s[kind];
         const int64_t part = kind == kQuery ? a.part : a.part_kv;
         if (!stream_fits(a.tokens, a.hidden, part) || !aligned<8>(weights[kind])) return false;
-        *s = {};
-        s->x = a.x, s->tokens = static_cast<int>(a.tokens), s->k = static_cast<int>(a.hidden);
-        s->part = static_cast<int>(part), s->normalised = true;
+        *s = make_stream_shape(a.x, a.tokens, a.hidden, part, true);
         s->groups = 2, s->teams = kBlockTiles;
-        s->parts = static_cast<int>(tiles_for(a.hidden, part));
         s->tiles = static_cast<int>(heads[kind]) * kBlockTiles * kCluster;
         if (s->warps() > kStreamWarps) return false;
         most_warps = s->warps() > most_warps ? s->warps() : most_warps;
