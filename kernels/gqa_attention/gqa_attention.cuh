@@ -91,6 +91,94 @@ __host__ __device__ inline qp_scores_args scores_args(const qp_gqa_attention_arg
     return of_scores;
 }
 
+/* Whether cuBLAS's usual ways are enough: the tensor core from the first key on, or for the scores one run of 8 or 4 elements
+ * a lane, for the context 32 lanes in runs of 4. */
+inline bool is_lean(const qp_attention_order &order)
+{
+    const auto on_tensor_core = [](const qp_sum_order &o) { return o.lanes == 0 && o.run == 0 && !o.narrow; };
+    const auto by_runs = [](const qp_sum_order &o) {
+        return o.lanes > 0 && o.fold == QP_FOLD_HALVES && (o.run == 8 || o.run == 4);
+    };
+    return (on_tensor_core(order.scores) ||
+            (by_runs(order.scores) && order.scores.lanes * order.scores.run == kHeadDim)) &&
+           (on_tensor_core(order.context) ||
+            (by_runs(order.context) && order.context.lanes == QP_MAX_LANES && order.context.run == 4));
+}
+
+/* Where the key s of a sequence lies: row s of the cache. */
+struct rows_of_cache {
+    static constexpr bool kEarly = true; /* all but the newest keys may be read before the wait: dependent_launch.cuh */
+
+    struct span {
+    }; /* neighbouring keys whose rows are neighbours: what was found for a key serves the next one */
+    __device__ __forceinline__ int64_t of(int, int key, span &) const { return key; }
+};
+
+/* A call of few queries, for the kernels that take some at a time. */
+template <class Rows> struct decode_call {
+    qp_gqa_attention_args a; /* of one sequence; q and y of the next ones follow those of the first */
+    Rows row;
+    int group, queries,
+        query_tiles;     /* queries: that share a key head; query_tiles: so many of a kernel's rows hold them */
+    const int64_t *past; /* as in qp_replay, or NULL */
+    const qp_attention_order *orders; /* the same */
+
+    __device__ int keys() const { return static_cast<int>(past ? *past + a.tokens : a.keys_count); }
+    __device__ qp_attention_order order(int keys) const
+    {
+        return orders ? orders[keys] : qp_attention_order{ a.order, a.context_order };
+    }
+};
+
+template <class Rows>
+decode_call<Rows> make_decode_call(const qp_call *call, const qp_gqa_attention_args &a, const Rows &row, int rows)
+{
+    const qp_replay *replay = call->launch->replay;
+    const int group = static_cast<int>(a.query_heads / a.key_heads), queries = group * static_cast<int>(a.tokens);
+    return { a,
+             row,
+             group,
+             queries,
+             static_cast<int>(tiles_for(queries, rows)),
+             replay ? replay->past : nullptr,
+             replay ? replay->orders : nullptr };
+}
+
+/* The queries that a block or a cluster takes. */
+template <int kRows> struct decode_queries {
+    int token[kRows];
+    int64_t at[kRows]; /* element of q and y at which the row of the query begins */
+};
+
+/* Which those are: `number` counts query_tiles, then key heads, then sequences. */
+struct decode_place {
+    int sequence, head, first_query, rows;
+
+    template <class Rows>
+    __device__ decode_place(const decode_call<Rows> &call, int number, int most_rows)
+        : sequence(number / call.query_tiles / static_cast<int>(call.a.key_heads)),
+          head(number / call.query_tiles % static_cast<int>(call.a.key_heads)),
+          first_query(number % call.query_tiles * most_rows), rows(min(most_rows, call.queries - first_query))
+    {
+    }
+    /* Element of the cache at which the head's row of a key begins. */
+    template <class Rows>
+    __device__ int64_t row_of(const decode_call<Rows> &call, int key, typename Rows::span &span) const
+    {
+        return (call.row.of(sequence, key, span) * call.a.key_heads + head) * kHeadDim;
+    }
+    /* Of the query `row`; one past the end is the last one again. */
+    template <int kRows, class Rows>
+    __device__ void put(decode_queries<kRows> &queries, int row, const decode_call<Rows> &call) const
+    {
+        const int tokens = static_cast<int>(call.a.tokens), own = first_query + min(row, rows - 1);
+        queries.token[row] = own % tokens;
+        queries.at[row] = ((static_cast<int64_t>(sequence) * tokens + own % tokens) * call.a.query_heads +
+                           head * call.group + own / tokens) *
+                          kHeadDim;
+    }
+};
+
 } // namespace qp::attention
 
 #endif

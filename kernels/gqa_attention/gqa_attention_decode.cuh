@@ -15,7 +15,7 @@
 
 #include <cooperative_groups.h>
 
-#include "gqa_attention.cuh"
+#include "gqa_attention_short.cuh"
 
 namespace qp::attention {
 
@@ -60,36 +60,9 @@ inline decode_layout decode_layout_for(int64_t keys, int rows)
     return layout;
 }
 
-/* Whether cuBLAS's usual ways are enough: the tensor core from the first key on, or for the scores one run of 8 or 4 elements
- * a lane, for the context 32 lanes in runs of 4. */
-inline bool is_lean(const qp_attention_order &order)
-{
-    const auto on_tensor_core = [](const qp_sum_order &o) { return o.lanes == 0 && o.run == 0 && !o.narrow; };
-    const auto by_runs = [](const qp_sum_order &o) {
-        return o.lanes > 0 && o.fold == QP_FOLD_HALVES && (o.run == 8 || o.run == 4);
-    };
-    return (on_tensor_core(order.scores) ||
-            (by_runs(order.scores) && order.scores.lanes * order.scores.run == kHeadDim)) &&
-           (on_tensor_core(order.context) ||
-            (by_runs(order.context) && order.context.lanes == QP_MAX_LANES && order.context.run == 4));
-}
-
-/* Where the key s of a sequence lies: row s of the cache. */
-struct rows_of_cache {
-    static constexpr bool kEarly = true; /* all but the newest keys may be read before the wait: dependent_launch.cuh */
-
-    struct span {
-    }; /* neighbouring keys whose rows are neighbours: what was found for a key serves the next one */
-    __device__ __forceinline__ int64_t of(int, int key, span &) const { return key; }
-};
-
-template <class Rows> struct decode_call {
-    qp_gqa_attention_args a; /* of one sequence; q and y of the next ones follow those of the first */
-    Rows row;
+/* How it is called. */
+template <class Rows> struct cluster_call : decode_call<Rows> {
     decode_layout layout;
-    int group, queries, query_tiles;  /* queries: that share a key head; query_tiles: clusters that share them */
-    const int64_t *past;              /* as in qp_replay, or NULL */
-    const qp_attention_order *orders; /* the same */
 };
 
 template <int kRows> struct decode_shared {
@@ -103,8 +76,7 @@ template <int kRows> struct decode_shared {
     } sums; /* what lanes have to fold */
     float largest[kCluster][kRows];
     float totals[kRows][QP_SOFTMAX_THREADS / kWarp];
-    int token[kRows];
-    int64_t at[kRows]; /* element of q and y at which the row of the query begins */
+    decode_queries<kRows> of;
 };
 
 /* The exponentials of a row of scores whose shares are in the blocks of the cluster. */
@@ -152,30 +124,24 @@ template <int kRows, class Rows, bool kLean> class decode_pass
     using shared_t = decode_shared<kRows>;
 
     cooperative_groups::cluster_group cluster = cooperative_groups::this_cluster();
-    const decode_call<Rows> &call;
+    const cluster_call<Rows> &call;
     shared_t &shared;
     unsigned char *ring;
     qp_bf16 *scores, *fetched; /* fetched: chunks of all blocks' probabilities */
     qp_scores_args of_scores;
+    int keys;
     qp_attention_order order;
-    int keys, tokens, past;
+    int tokens, past;
     positions place;
-    int rank, sequence, head, first_query, rows;
+    const decode_place queries;
+    const int rows;
+    int rank;
     int blocks, share, stages; /* blocks of 16 positions; those of this block; stages of keys, and as many of values */
     bool whole;                /* each block has all scores */
     const int thread = static_cast<int>(threadIdx.x), lane = thread % kWarp;
     const int warp =
         __shfl_sync(kWholeWarp, thread / kWarp, 0); /* so that the compiler knows it to be the whole warp's */
     int own_place = 0;                              /* lane_place of the element of a query that this thread loads */
-
-    __device__ static qp_attention_order order_of(const decode_call<Rows> &call, int keys)
-    {
-        return call.orders ? call.orders[keys] : qp_attention_order{ call.a.order, call.a.context_order };
-    }
-    __device__ static int keys_of(const decode_call<Rows> &call)
-    {
-        return static_cast<int>(call.past ? *call.past + call.a.tokens : call.a.keys_count);
-    }
 
     __device__ unsigned char *slot_of(int stage) const { return ring + stage % kSlots * call.layout.slot_bytes; }
     __device__ static uint4 *value_chunk(unsigned char *slot, int row, int chunk)
@@ -184,12 +150,11 @@ template <int kRows, class Rows, bool kLean> class decode_pass
     }
     __device__ const qp_bf16 *key_row(typename Rows::span &span, int key, int chunk) const
     {
-        return call.a.keys + (call.row.of(sequence, key, span) * call.a.key_heads + head) * kHeadDim + chunk * kChunk;
+        return call.a.keys + queries.row_of(call, key, span) + chunk * kChunk;
     }
     __device__ const qp_bf16 *value_row(typename Rows::span &span, int key, int chunk) const
     {
-        return call.a.values + (call.row.of(sequence, key, span) * call.a.key_heads + head) * kHeadDim +
-               rank * kOwnChannels + chunk * kChunk;
+        return call.a.values + queries.row_of(call, key, span) + rank * kOwnChannels + chunk * kChunk;
     }
     /* The position of a row of the block's share; blocks of 16 are dealt in turn. */
     __device__ int position_of(int row) const
@@ -276,7 +241,7 @@ template <int kRows, class Rows, bool kLean> class decode_pass
         constexpr int kAtOnce = kDecodeThreads / kHeadDim;
 #pragma unroll
         for (int row = thread / kHeadDim; row < kRows; row += kAtOnce) {
-            const qp_bf16 *of_row = call.a.q + shared.at[row] + thread % kHeadDim;
+            const qp_bf16 *of_row = call.a.q + shared.of.at[row] + thread % kHeadDim;
             const unsigned bits = row < rows ? __ldcg(reinterpret_cast<const unsigned short *>(of_row)) : 0;
             shared.q[own_place][row] = low_of(bits);
         }
@@ -286,7 +251,7 @@ template <int kRows, class Rows, bool kLean> class decode_pass
     __device__ void load_tile_queries(uint32_t (&q)[kHeadBlocks][2]) const
     {
         const int row = lane_row();
-        const unsigned *of_row = reinterpret_cast<const unsigned *>(call.a.q + shared.at[row % kRows]) + lane_quad();
+        const unsigned *of_row = reinterpret_cast<const unsigned *>(call.a.q + shared.of.at[row % kRows]) + lane_quad();
 #pragma unroll
         for (int block = 0; block < kHeadBlocks; block++)
 #pragma unroll
@@ -300,7 +265,7 @@ template <int kRows, class Rows, bool kLean> class decode_pass
         if (query >= rows) return;
         const int position = position_of(row), key = place.key_at(position);
         scores[query * call.layout.score_stride + (whole ? position : row)] =
-            key < 0 ? qp_bf16{ 0xff80 } : scale_and_mask(of_scores, qp_bf16_from_f32(sum), shared.token[query], key);
+            key < 0 ? qp_bf16{ 0xff80 } : scale_and_mask(of_scores, qp_bf16_from_f32(sum), shared.of.token[query], key);
     }
 
     /* A chain with a residue that ends inside a block of the fragments: element by element. */
@@ -323,7 +288,7 @@ template <int kRows, class Rows, bool kLean> class decode_pass
                 }
                 if (column < rows)
                     b[half] |= static_cast<uint32_t>(__ldcg(
-                                   reinterpret_cast<const unsigned short *>(call.a.q + shared.at[column] + of_k)))
+                                   reinterpret_cast<const unsigned short *>(call.a.q + shared.of.at[column] + of_k)))
                                << shift;
             }
             block_fma(sum, a, b);
@@ -447,7 +412,7 @@ template <int kRows, class Rows, bool kLean> class decode_pass
 #pragma unroll
         for (int row = 0; row < kRows; row++) {
             const unsigned *of_row =
-                reinterpret_cast<const unsigned *>(call.a.q + shared.at[min(row, rows - 1)] + own * kRun);
+                reinterpret_cast<const unsigned *>(call.a.q + shared.of.at[min(row, rows - 1)] + own * kRun);
 #pragma unroll
             for (int i = 0; i < kRun / 2; i++) q.pair[row][i] = __ldcg(of_row + i);
         }
@@ -570,7 +535,7 @@ template <int kRows, class Rows, bool kLean> class decode_pass
         for (int task = warp; task < rows * kWarps; task += kDecodeWarps) {
             const int query = task / kWarps, of_row = rank * kWarps + task % kWarps;
             const dealt_exponentials e = { scores + query * call.layout.score_stride, place, largest_of_query(query) };
-            const int64_t row = static_cast<int64_t>(head) * call.queries + first_query + query;
+            const int64_t row = static_cast<int64_t>(queries.head) * call.queries + queries.first_query + query;
             float total = fold_warp(softmax_thread_sum(e, keys, row, of_row * kWarp + lane));
             total = __shfl_sync(kWholeWarp, total, 0);
             if (lane < kCluster)
@@ -752,7 +717,8 @@ template <int kRows, class Rows, bool kLean> class decode_pass
 
     __device__ void put_context(int query, int channel, float sum) const
     {
-        if (query < rows) call.a.y[shared.at[query] + rank * kOwnChannels + channel] = qp_bf16_from_f32(sum); /* R1 */
+        if (query < rows)
+            call.a.y[shared.of.at[query] + rank * kOwnChannels + channel] = qp_bf16_from_f32(sum); /* R1 */
     }
 
     /* L3, and the result. */
@@ -826,29 +792,20 @@ template <int kRows, class Rows, bool kLean> class decode_pass
     }
 
   public:
-    __device__ decode_pass(const decode_call<Rows> &call, shared_t &shared, unsigned char *memory)
+    __device__ decode_pass(const cluster_call<Rows> &call, shared_t &shared, unsigned char *memory)
         : call(call), shared(shared), ring(memory),
           scores(reinterpret_cast<qp_bf16 *>(memory + call.layout.slots * call.layout.slot_bytes)),
-          fetched(scores + kRows * call.layout.score_stride), of_scores(scores_args(call.a)),
-          order(order_of(call, keys_of(call))), keys(keys_of(call)), tokens(static_cast<int>(call.a.tokens)),
-          past(keys - tokens), place(keys, order.context)
+          fetched(scores + kRows * call.layout.score_stride), of_scores(scores_args(call.a)), keys(call.keys()),
+          order(call.order(keys)), tokens(static_cast<int>(call.a.tokens)), past(keys - tokens),
+          place(keys, order.context), queries(call, static_cast<int>(blockIdx.x) / kCluster, kRows), rows(queries.rows)
     {
-        const int number = static_cast<int>(blockIdx.x) / kCluster;
         rank = static_cast<int>(cluster.block_rank());
-        sequence = number / call.query_tiles / static_cast<int>(call.a.key_heads);
-        head = number / call.query_tiles % static_cast<int>(call.a.key_heads);
-        first_query = number % call.query_tiles * kRows;
-        rows = min(kRows, call.queries - first_query);
         blocks = place.blocks();
         share = (blocks - rank + kCluster - 1) / kCluster;
         stages = (blocks + kStageBlocks - 1) / kStageBlocks;
         whole = kLean || keys <= kWholeKeys;
         of_scores.keys_count = keys;
-        if (thread < kRows) { /* a query past the end is the last one again */
-            const int own = first_query + min(thread, rows - 1), h = head * call.group + own / tokens, t = own % tokens;
-            shared.token[thread] = t;
-            shared.at[thread] = ((sequence * call.a.tokens + t) * call.a.query_heads + h) * kHeadDim;
-        }
+        if (thread < kRows) queries.put(shared.of, thread, call);
         if (!kLean && order.scores.lanes) own_place = lane_place(thread % kHeadDim);
     }
 
@@ -883,7 +840,7 @@ template <int kRows, class Rows, bool kLean> class decode_pass
 };
 
 template <int kRows, class Rows, bool kLean>
-__global__ void __launch_bounds__(kDecodeThreads, kLean ? 2 : 1) decode(const __grid_constant__ decode_call<Rows> call)
+__global__ void __launch_bounds__(kDecodeThreads, kLean ? 2 : 1) decode(const __grid_constant__ cluster_call<Rows> call)
 {
     extern __shared__ uint4 decode_memory[];
     __shared__ decode_shared<kRows> shared;
@@ -929,19 +886,19 @@ template <int kRows, class Rows>
 qp_status launch_decode_of(const qp_call *call, const char *operation, const qp_gqa_attention_args &a, const Rows &row,
                            int64_t sequences)
 {
-    decode_call<Rows> of_kernel = {};
-    of_kernel.a = a, of_kernel.row = row;
-    of_kernel.layout = decode_layout_for(a.keys_count, kRows);
-    of_kernel.group = static_cast<int>(a.query_heads / a.key_heads);
-    of_kernel.queries = of_kernel.group * static_cast<int>(a.tokens);
-    of_kernel.query_tiles = static_cast<int>(tiles_for(of_kernel.queries, kRows));
-    if (const qp_replay *replay = call->launch->replay)
-        of_kernel.past = replay->past, of_kernel.orders = replay->orders;
-    const int64_t clusters = sequences * a.key_heads * of_kernel.query_tiles;
-    const launch_shape shape = { dim3(static_cast<unsigned>(clusters * kCluster)), dim3(kDecodeThreads),
-                                 of_kernel.layout.bytes, kCluster };
-    return launch_dependent(call, operation, all_lean(call, a) ? decode<kRows, Rows, true> : decode<kRows, Rows, false>,
-                            shape, of_kernel);
+    const decode_call<Rows> of_kernel = make_decode_call(call, a, row, kRows);
+    const auto blocks = [&](int of_tile) {
+        return dim3(static_cast<unsigned>(sequences * a.key_heads * of_kernel.query_tiles * of_tile));
+    };
+    const bool lean = all_lean(call, a);
+    if (lean && a.keys_count <= kShortKeys) {
+        const short_call<Rows> c(of_kernel, kRows);
+        return launch_dependent(call, operation, short_decode<kRows, Rows>,
+                                { blocks(kSlices), dim3(kShortThreads), c.bytes, 1 }, c);
+    }
+    const cluster_call<Rows> c = { of_kernel, decode_layout_for(a.keys_count, kRows) };
+    return launch_dependent(call, operation, lean ? decode<kRows, Rows, true> : decode<kRows, Rows, false>,
+                            { blocks(kCluster), dim3(kDecodeThreads), c.layout.bytes, kCluster }, c);
 }
 
 /* For `sequences` calls like `a` in one launch; decode_rows(a) is not 0. */

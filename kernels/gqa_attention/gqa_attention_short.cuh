@@ -1,0 +1,339 @@
+/* gqa_attention for few queries and few keys, in the orders that is_lean knows: no block waits for another. Eight blocks
+ * take up to kRows queries that share a key head, 16 channels of the context each; each has all keys in its shared memory,
+ * and computes all scores and the whole softmax itself. For few keys that costs less than to exchange scores within a
+ * cluster (gqa_attention_decode.cuh) does.
+ *
+ * Keys and values come before the wait for the kernel before this one, all but the newest: only those are new. In these
+ * orders no residue comes first (sum_order.h, T1), so a key's position in its block of 16 is its number. */
+#ifndef QP_GQA_ATTENTION_SHORT_CUH
+#define QP_GQA_ATTENTION_SHORT_CUH
+
+#include "gqa_attention.cuh"
+
+namespace qp::attention {
+
+constexpr int kShortKeys = 256; /* the most of a call */
+constexpr int kShortWarps = 8, kShortThreads = kShortWarps * kWarp;
+constexpr int kSlices = 8, kSliceChannels = kHeadDim / kSlices, kSliceChunks = kSliceChannels / kChunk;
+/* Of values: four rows, and a chunk so that ldmatrix finds eight rows, and each lane its run of four, in other banks. */
+constexpr int kFourRows = 4, kFourRowsBytes = (kFourRows * kSliceChunks + 1) * kChunkBytes;
+constexpr int kBlockValuesBytes = QP_BLOCK_K / kFourRows * kFourRowsBytes; /* of a block of 16 keys */
+
+static_assert(kSliceChannels == kTileRows, "a block has one tile of channels");
+
+/* How it is called, for up to keys_count keys. */
+template <class Rows> struct short_call : decode_call<Rows> {
+    int values_at, scores_at; /* in shared memory, behind the keys, in bytes */
+    int stride;               /* between the rows of scores, and of probabilities behind them */
+    size_t bytes;
+
+    short_call(const decode_call<Rows> &call, int rows) : decode_call<Rows>(call)
+    {
+        const int blocks = static_cast<int>(tiles_for(call.a.keys_count, QP_BLOCK_K));
+        values_at = blocks * QP_BLOCK_K * kHeadBytes;
+        scores_at = values_at + blocks * kBlockValuesBytes;
+        stride = blocks * QP_BLOCK_K + kChunk; /* so that the rows of a matrix are in different banks */
+        bytes = static_cast<size_t>(scores_at + 2 * rows * stride * static_cast<int>(sizeof(qp_bf16)));
+    }
+};
+
+template <int kRows, class Rows> class short_pass
+{
+    const short_call<Rows> &call;
+    decode_queries<kRows> &of;
+    unsigned char *const all_keys, *const all_values;
+    qp_bf16 *const scores, *const probabilities;
+    const int keys, tokens, past, blocks, slice;
+    const qp_attention_order order;
+    const decode_place queries;
+    const int rows;
+    qp_scores_args of_scores;
+    const int thread = static_cast<int>(threadIdx.x), lane = thread % kWarp;
+    const int warp =
+        __shfl_sync(kWholeWarp, thread / kWarp, 0); /* so that the compiler knows it to be the whole warp's */
+
+    __device__ uint4 *value_chunk(int row, int chunk) const
+    {
+        return reinterpret_cast<uint4 *>(all_values + row / kFourRows * kFourRowsBytes) +
+               row % kFourRows * kSliceChunks + chunk;
+    }
+    __device__ const qp_bf16 *value_row(typename Rows::span &span, int key) const
+    {
+        return call.a.values + queries.row_of(call, key, span) + slice * kSliceChannels;
+    }
+
+    __device__ void fetch_newest() const
+    {
+        constexpr int kPieces = kHeadChunks + kSliceChunks;
+        typename Rows::span span = {};
+        for (int piece = thread; piece < tokens * kPieces; piece += kShortThreads) {
+            const int key = past + piece / kPieces, chunk = piece % kPieces, of_values = chunk - kHeadChunks;
+            if (of_values < 0)
+                *head_chunk(all_keys, key, chunk) =
+                    __ldcg(reinterpret_cast<const uint4 *>(call.a.keys + queries.row_of(call, key, span)) + chunk);
+            else
+                *value_chunk(key, of_values) =
+                    __ldcg(reinterpret_cast<const uint4 *>(value_row(span, key)) + of_values);
+        }
+    }
+    __device__ void await_keys() const
+    {
+        fetch_newest();
+        wait_for_copies<0>();
+        __syncthreads();
+    }
+
+    /* ---- The scores ---- */
+
+    /* R1 to R3. */
+    __device__ void put_score(int key, int query, float sum) const
+    {
+        if (query < rows && key < keys)
+            scores[query * call.stride + key] = scale_and_mask(of_scores, qp_bf16_from_f32(sum), of.token[query], key);
+    }
+
+    /* A warp: blocks of 16 keys on the tensor core. A is the keys, B the queries. */
+    __device__ void tile_scores() const
+    {
+        const unsigned *of_row = reinterpret_cast<const unsigned *>(call.a.q + of.at[lane_row() % kRows]) + lane_quad();
+        uint32_t q[kHeadBlocks][2];
+#pragma unroll
+        for (int i = 0; i < kHeadBlocks; i++)
+#pragma unroll
+            for (int half = 0; half < 2; half++)
+                q[i][half] = lane_row() < rows ? __ldcg(of_row + (i * QP_BLOCK_K + half * kChunk) / 2) : 0;
+        await_keys();
+        for (int block = warp; block < blocks; block += kShortWarps) {
+            uint32_t a[kHeadBlocks][4];
+#pragma unroll
+            for (int i = 0; i < kHeadBlocks; i++)
+                load_matrices(a[i],
+                              head_chunk(all_keys, block * QP_BLOCK_K + lane % QP_BLOCK_K, 2 * i + lane / QP_BLOCK_K));
+            float sum[4] = {};
+#pragma unroll
+            for (int i = 0; i < kHeadBlocks; i++) block_fma(sum, a[i], q[i]);
+#pragma unroll
+            for (int i = 0; i < 4; i++)
+                put_score(block * QP_BLOCK_K + lane_row() + i / 2 * 8, 2 * lane_quad() + i % 2, sum[i]);
+        }
+    }
+
+    /* All threads: each lane of the order has kRun elements of the queries in registers, and sums those of a few keys. */
+    template <int kRun> __device__ void run_scores() const
+    {
+        constexpr int kLanes = kHeadDim / kRun, kTeams = kShortThreads / kLanes, kKeys = kRows < 8 ? 8 / kRows : 1;
+        constexpr int kSums = kKeys * kRows;
+        static_assert(kSums <= kLanes, "each has a lane that rounds it");
+        const int own = thread % kLanes, padded = blocks * QP_BLOCK_K;
+        uint32_t bits[kRows][kRun / 2];
+#pragma unroll
+        for (int r = 0; r < kRows; r++)
+#pragma unroll
+            for (int i = 0; i < kRun / 2; i++)
+                bits[r][i] = __ldcg(reinterpret_cast<const unsigned *>(call.a.q + of.at[r] + own * kRun) + i);
+        await_keys();
+        float q[kRows][kRun];
+#pragma unroll
+        for (int r = 0; r < kRows; r++)
+#pragma unroll
+            for (int i = 0; i < kRun; i++) q[r][i] = i % 2 ? high_of(bits[r][i / 2]) : low_of(bits[r][i / 2]);
+        for (int base = 0; base < padded; base += kKeys * kTeams) {
+            float sum[kSums] = {};
+#pragma unroll
+            for (int n = 0; n < kKeys; n++) {
+                const int key = min(base + n * kTeams + thread / kLanes, padded - 1);
+                const uint32_t *pairs =
+                    reinterpret_cast<const uint32_t *>(head_chunk(all_keys, key, own * kRun / kChunk)) +
+                    own * kRun % kChunk / 2;
+                float k[kRun];
+                if constexpr (kRun == kChunk) {
+                    const uint4 all = *reinterpret_cast<const uint4 *>(pairs);
+                    k[0] = low_of(all.x), k[1] = high_of(all.x), k[2] = low_of(all.y), k[3] = high_of(all.y);
+                    k[4] = low_of(all.z), k[5] = high_of(all.z), k[6] = low_of(all.w), k[7] = high_of(all.w);
+                } else {
+                    const uint2 half = *reinterpret_cast<const uint2 *>(pairs);
+                    k[0] = low_of(half.x), k[1] = high_of(half.x), k[2] = low_of(half.y), k[3] = high_of(half.y);
+                }
+#pragma unroll
+                for (int i = 0; i < kRun; i++)
+#pragma unroll
+                    for (int r = 0; r < kRows; r++) /* L2 */
+                        sum[n * kRows + r] = __fmaf_rn(q[r][i], k[i], sum[n * kRows + r]);
+            }
+#pragma unroll
+            for (int offset = kLanes / 2; offset > 0; offset /= 2) /* L3: each lane gets what the first of them does */
+#pragma unroll
+                for (int n = 0; n < kSums; n++) sum[n] = __fadd_rn(sum[n], __shfl_xor_sync(kWholeWarp, sum[n], offset));
+            float mine = sum[0];
+#pragma unroll
+            for (int n = 1; n < kSums; n++) mine = own == n ? sum[n] : mine;
+            if (own < kSums) put_score(base + own / kRows * kTeams + thread / kLanes, own % kRows, mine);
+        }
+    }
+
+    /* ---- The softmax ---- */
+
+    /* A row has kShortWarps / kRows warps: each sums it, and writes its share. */
+    __device__ void softmax() const
+    {
+        constexpr int kMost = kShortKeys / kWarp;
+        const int query = warp % kRows, part = warp / kRows;
+        if (query >= rows) return;
+        const qp_bf16 *of_query = scores + query * call.stride;
+        float x[kMost], max = -INFINITY, sum = 0.0f;
+#pragma unroll
+        for (int i = 0; i < kMost; i++) {
+            const int key = i * kWarp + lane;
+            x[i] = key < keys ? qp_bf16_to_f32(of_query[key]) : -INFINITY;
+            max = fmaxf(max, x[i]);
+        }
+        max = largest_of_warp(max);
+#pragma unroll
+        for (int i = 0; i < kMost; i++) {
+            if (i * kWarp >= keys) break;
+            x[i] = i * kWarp + lane < keys ? exponential(x[i], max) : 0.0f;
+            if (i * kWarp + lane < keys) sum = __fadd_rn(sum, x[i]);
+        }
+#pragma unroll
+        for (int offset = kWarp / 2; offset > 0; offset /= 2)
+            sum = __fadd_rn(sum, __shfl_xor_sync(kWholeWarp, sum, offset));
+#pragma unroll
+        for (int i = 0; i < kMost; i++) {
+            const int key = i * kWarp + lane;
+            if (i % (kShortWarps / kRows) == part && key < blocks * QP_BLOCK_K)
+                probabilities[query * call.stride + key] =
+                    qp_bf16_from_f32(key < keys ? __fdiv_rn(x[i], sum) : 0.0f); /* R3, R4 */
+        }
+    }
+
+    /* ---- The context ---- */
+
+    /* One warp, on the tensor core. A is the channels, B the queries. */
+    __device__ void tile_context() const
+    {
+        constexpr int kAtOnce = 8;
+        const int chunk = lane / 8 % 2, query = min(lane % 8, kRows - 1);
+        const uint32_t a = shared_address(value_chunk(lane % 8 + lane / QP_BLOCK_K * 8, chunk)),
+                       b = shared_address(probabilities + query * call.stride + chunk * kChunk);
+        float sum[4] = {};
+        for (int base = 0; base < blocks; base += kAtOnce) {
+            uint32_t of_values[kAtOnce][4], of_keys[kAtOnce][2];
+#pragma unroll
+            for (int i = 0; i < kAtOnce; i++) {
+                if (base + i >= blocks) break;
+                load_matrices_transposed(of_values[i], a + (base + i) * kBlockValuesBytes);
+                load_two_matrices(of_keys[i], b + (base + i) * QP_BLOCK_K * static_cast<int>(sizeof(qp_bf16)));
+            }
+#pragma unroll
+            for (int i = 0; i < kAtOnce; i++) {
+                if (base + i >= blocks) break;
+                block_fma(sum, of_values[i], of_keys[i]);
+            }
+        }
+#pragma unroll
+        for (int i = 0; i < 4; i++) {
+            const int of_query = 2 * lane_quad() + i % 2, channel = lane_row() + i / 2 * 8;
+            if (of_query < rows)
+                call.a.y[of.at[of_query] + slice * kSliceChannels + channel] = qp_bf16_from_f32(sum[i]); /* R1 */
+        }
+    }
+
+    /* All warps: each has a query and some channels; its threads are the lanes of the order, in runs of 4 keys. */
+    __device__ void run_context() const
+    {
+        constexpr int kRun = 4, kOwn = kSliceChannels * kRows / kShortWarps, kWords = kOwn / 2;
+        static_assert(QP_MAX_LANES == kWarp && kFourRows == kRun, "a lane's run lies in one piece");
+        const int query = warp % kRows, first = warp / kRows * kOwn;
+        float sum[kOwn] = {};
+        for (int start = lane * kRun; start < keys; start += kWarp * kRun) {
+            const uint2 p = *reinterpret_cast<const uint2 *>(probabilities + query * call.stride + start);
+            const float of_key[kRun] = { low_of(p.x), high_of(p.x), low_of(p.y), high_of(p.y) };
+#pragma unroll
+            for (int i = 0; i < kRun; i++) {
+                struct alignas(kOwn < kChunk ? 2 * kOwn : kChunkBytes) words {
+                    uint32_t pair[kWords];
+                };
+                const words v = *reinterpret_cast<const words *>(
+                    reinterpret_cast<const qp_bf16 *>(value_chunk(start + i, 0)) + first);
+                if (start + i >= keys) continue;
+#pragma unroll
+                for (int c = 0; c < kOwn; c++) /* L2 */
+                    sum[c] = __fmaf_rn(of_key[i], c % 2 ? high_of(v.pair[c / 2]) : low_of(v.pair[c / 2]), sum[c]);
+            }
+        }
+#pragma unroll
+        for (int offset = kWarp / 2; offset > 0; offset /= 2) /* L3 */
+#pragma unroll
+            for (int c = 0; c < kOwn; c++) sum[c] = __fadd_rn(sum[c], __shfl_xor_sync(kWholeWarp, sum[c], offset));
+        if (lane > 0 || query >= rows) return;
+        uint32_t *y = reinterpret_cast<uint32_t *>(call.a.y + of.at[query] + slice * kSliceChannels + first);
+#pragma unroll
+        for (int word = 0; word < kWords; word++) y[word] = pair_of(sum[2 * word], sum[2 * word + 1]); /* R1 */
+    }
+
+  public:
+    __device__ short_pass(const short_call<Rows> &call, decode_queries<kRows> &of, unsigned char *memory)
+        : call(call), of(of), all_keys(memory), all_values(memory + call.values_at),
+          scores(reinterpret_cast<qp_bf16 *>(memory + call.scores_at)), probabilities(scores + kRows * call.stride),
+          keys(call.keys()), tokens(static_cast<int>(call.a.tokens)), past(keys - tokens),
+          blocks((keys + QP_BLOCK_K - 1) / QP_BLOCK_K), slice(static_cast<int>(blockIdx.x) % kSlices),
+          order(call.order(keys)), queries(call, static_cast<int>(blockIdx.x) / kSlices, kRows), rows(queries.rows),
+          of_scores(scores_args(call.a))
+    {
+        of_scores.keys_count = keys;
+        if (thread < kRows) queries.put(of, thread, call);
+    }
+
+    /* What may be done while the kernel before this one runs. Values past the last key are zeros, for the tensor core. */
+    __device__ void prepare() const
+    {
+        typename Rows::span span = {};
+        for (int piece = thread; piece < past * kHeadChunks; piece += kShortThreads) {
+            const int key = piece / kHeadChunks, chunk = piece % kHeadChunks;
+            copy_async(head_chunk(all_keys, key, chunk),
+                       call.a.keys + queries.row_of(call, key, span) + chunk * kChunk);
+        }
+        span = {};
+        for (int piece = thread; piece < blocks * QP_BLOCK_K * kSliceChunks; piece += kShortThreads) {
+            const int key = piece / kSliceChunks, chunk = piece % kSliceChunks;
+            if (key < past || key >= keys)
+                copy_async(value_chunk(key, chunk), value_row(span, min(key, keys - 1)) + chunk * kChunk, key < past);
+        }
+        group_copies();
+        __syncthreads(); /* the places of the queries are there */
+    }
+
+    __device__ void run() const
+    {
+        if (order.scores.lanes == 0)
+            tile_scores();
+        else if (order.scores.run == kChunk)
+            run_scores<kChunk>();
+        else
+            run_scores<kChunk / 2>();
+        __syncthreads();
+        softmax();
+        __syncthreads();
+        if (order.context.lanes)
+            run_context();
+        else if (warp == 0)
+            tile_context();
+    }
+};
+
+template <int kRows, class Rows>
+__global__ void __launch_bounds__(kShortThreads, 2) short_decode(const __grid_constant__ short_call<Rows> call)
+{
+    extern __shared__ uint4 short_memory[];
+    __shared__ decode_queries<kRows> of;
+    allow_successor();
+    short_pass<kRows, Rows> pass(call, of, reinterpret_cast<unsigned char *>(short_memory));
+    if constexpr (!Rows::kEarly) wait_for_predecessor();
+    pass.prepare();
+    if constexpr (Rows::kEarly) wait_for_predecessor();
+    pass.run();
+}
+
+} // namespace qp::attention
+
+#endif
