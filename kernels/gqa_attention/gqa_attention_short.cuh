@@ -79,7 +79,6 @@ template <int kRows, class Rows> class short_pass
     __device__ void await_keys() const
     {
         fetch_newest();
-        wait_for_copies<0>();
         __syncthreads();
     }
 
@@ -122,8 +121,7 @@ template <int kRows, class Rows> class short_pass
     template <int kRun> __device__ void run_scores() const
     {
         constexpr int kLanes = kHeadDim / kRun, kTeams = kShortThreads / kLanes, kKeys = kRows < 8 ? 8 / kRows : 1;
-        constexpr int kSums = kKeys * kRows;
-        static_assert(kSums <= kLanes, "each has a lane that rounds it");
+        constexpr int kSums = kKeys * kRows, kShared = kLanes / kSums; /* lanes that end with the same sum */
         const int own = thread % kLanes, padded = blocks * QP_BLOCK_K;
         uint32_t bits[kRows][kRun / 2];
 #pragma unroll
@@ -160,14 +158,9 @@ template <int kRows, class Rows> class short_pass
                     for (int r = 0; r < kRows; r++) /* L2 */
                         sum[n * kRows + r] = __fmaf_rn(q[r][i], k[i], sum[n * kRows + r]);
             }
-#pragma unroll
-            for (int offset = kLanes / 2; offset > 0; offset /= 2) /* L3: each lane gets what the first of them does */
-#pragma unroll
-                for (int n = 0; n < kSums; n++) sum[n] = __fadd_rn(sum[n], __shfl_xor_sync(kWholeWarp, sum[n], offset));
-            float mine = sum[0];
-#pragma unroll
-            for (int n = 1; n < kSums; n++) mine = own == n ? sum[n] : mine;
-            if (own < kSums) put_score(base + own / kRows * kTeams + thread / kLanes, own % kRows, mine);
+            fold_lanes_together<kLanes>(sum); /* L3 */
+            const int mine = own / kShared;
+            if (own % kShared == 0) put_score(base + mine / kRows * kTeams + thread / kLanes, mine % kRows, sum[0]);
         }
     }
 
@@ -189,11 +182,9 @@ template <int kRows, class Rows> class short_pass
         }
         max = largest_of_warp(max);
 #pragma unroll
-        for (int i = 0; i < kMost; i++) {
-            if (i * kWarp >= keys) break;
-            x[i] = i * kWarp + lane < keys ? exponential(x[i], max) : 0.0f;
-            if (i * kWarp + lane < keys) sum = __fadd_rn(sum, x[i]);
-        }
+        for (int i = 0; i < kMost; i++) x[i] = exponential(x[i], max); /* of no key: 0, which changes no sum */
+#pragma unroll
+        for (int i = 0; i < kMost; i++) sum = __fadd_rn(sum, x[i]);
 #pragma unroll
         for (int offset = kWarp / 2; offset > 0; offset /= 2)
             sum = __fadd_rn(sum, __shfl_xor_sync(kWholeWarp, sum, offset));
@@ -261,14 +252,11 @@ template <int kRows, class Rows> class short_pass
                     sum[c] = __fmaf_rn(of_key[i], c % 2 ? high_of(v.pair[c / 2]) : low_of(v.pair[c / 2]), sum[c]);
             }
         }
-#pragma unroll
-        for (int offset = kWarp / 2; offset > 0; offset /= 2) /* L3 */
-#pragma unroll
-            for (int c = 0; c < kOwn; c++) sum[c] = __fadd_rn(sum[c], __shfl_xor_sync(kWholeWarp, sum[c], offset));
-        if (lane > 0 || query >= rows) return;
-        uint32_t *y = reinterpret_cast<uint32_t *>(call.a.y + of.at[query] + slice * kSliceChannels + first);
-#pragma unroll
-        for (int word = 0; word < kWords; word++) y[word] = pair_of(sum[2 * word], sum[2 * word + 1]); /* R1 */
+        fold_lanes_together<kWarp>(sum); /* L3 */
+        constexpr int kShared = kWarp / kOwn;
+        if (lane % kShared == 0 && query < rows)
+            call.a.y[of.at[query] + slice * kSliceChannels + first + lane / kShared] =
+                qp_bf16_from_f32(sum[0]); /* R1 */
     }
 
   public:
@@ -299,7 +287,7 @@ template <int kRows, class Rows> class short_pass
             if (key < past || key >= keys)
                 copy_async(value_chunk(key, chunk), value_row(span, min(key, keys - 1)) + chunk * kChunk, key < past);
         }
-        group_copies();
+        wait_for_copies();
         __syncthreads(); /* the places of the queries are there */
     }
 
@@ -326,10 +314,10 @@ __global__ void __launch_bounds__(kShortThreads, 2) short_decode(const __grid_co
 {
     extern __shared__ uint4 short_memory[];
     __shared__ decode_queries<kRows> of;
-    allow_successor();
     short_pass<kRows, Rows> pass(call, of, reinterpret_cast<unsigned char *>(short_memory));
     if constexpr (!Rows::kEarly) wait_for_predecessor();
     pass.prepare();
+    allow_successor(); /* not earlier: what the next kernels fetch is more, and would come first */
     if constexpr (Rows::kEarly) wait_for_predecessor();
     pass.run();
 }

@@ -61,6 +61,30 @@ __device__ __forceinline__ float fold_lanes(float sum, qp_sum_order order)
     return sum;
 }
 
+/* L3 in halves of kSums sums at once, among kLanes neighbouring threads of a warp. Wherever two of them would add the same
+ * two numbers, each takes half of the sums instead: so the thread l ends with the sum l / (kLanes / kSums), in sum[0]. */
+template <int kLanes, int kSums> __device__ __forceinline__ void fold_lanes_together(float (&sum)[kSums])
+{
+    static_assert(kSums <= kLanes && (kSums & (kSums - 1)) == 0 && kLanes <= kWarp, "halves of halves");
+    const int lane = static_cast<int>(threadIdx.x) % kLanes;
+    int left = kSums;
+#pragma unroll
+    for (int offset = kLanes / 2; offset > 0; offset /= 2) {
+        const bool upper = lane & offset;
+        if (left == 1) {
+            sum[0] = __fadd_rn(sum[0], __shfl_xor_sync(kWholeWarp, sum[0], offset));
+            continue;
+        }
+        left /= 2;
+#pragma unroll
+        for (int i = 0; i < kSums / 2; i++) {
+            if (i >= left) break;
+            const float own = upper ? sum[i + left] : sum[i], other = upper ? sum[i] : sum[i + left];
+            sum[i] = __fadd_rn(own, __shfl_xor_sync(kWholeWarp, other, offset));
+        }
+    }
+}
+
 } // namespace qp
 
 #endif
