@@ -24,7 +24,7 @@
 namespace qp {
 
 constexpr int kStreamTokens = kTileColumns, kStreamParts = 8;
-constexpr int kStreamWarps = 12, kStreamLeastWarps = 8; /* of a block */
+constexpr int kStreamWarps = 12; /* the most of a block */
 constexpr int kBoxRows = 8, kBoxK = 64, kBoxBytes = kBoxRows * kBoxK * static_cast<int>(sizeof(qp_bf16));
 constexpr int kStageBoxes = 2, kStageK = kStageBoxes * kBoxK; /* along K */
 constexpr int kRowPadding = 16; /* bytes, so that ldmatrix finds eight rows in different banks */
@@ -74,6 +74,17 @@ inline stream_norm make_stream_norm(const qp_bf16 *weight, int64_t k, int64_t ro
     return { weight, qp_mean_factor(k, rows), eps, static_cast<int>(qp_mean_lanes(k, rows)) };
 }
 
+/* Threads that normalise one row of four elements for each lane of the mean's order in registers: one lane each. */
+constexpr int kNormThreads = 256;
+
+/* kStreamRing bytes of a multiprocessor's shared memory are under way; the rest is for x, and for the ring of the kernel that
+ * follows. A kernel's own variables count, too: they have 8 KiB. */
+constexpr int kStreamRing = 96 << 10;
+constexpr size_t kStreamLimit = kSharedBytes - (8 << 10);
+/* A block takes at least so much, so that a multiprocessor has at most three: weights that are needed later would come before
+ * those needed sooner. */
+constexpr int kStreamLeast = 60 << 10;
+
 /* The sizes of a product and of the block that computes it. All divisions and places are worked out on the host: the
  * hardware has no integer division, and what is worked out between a wait and a result costs its time. */
 struct stream_shape {
@@ -104,13 +115,9 @@ struct stream_shape {
         sums_at = norm_weight_at + (normalised ? padded : 0);
         barriers_at = sums_at + 2 * teams * (parts - 1) * kWarp * static_cast<int>(sizeof(float4));
         end = barriers_at + warps() * stages * static_cast<int>(sizeof(uint64_t));
+        if (end < kStreamLeast) end = kStreamLeast;
     }
 };
-
-/* kStreamRing bytes of a multiprocessor's shared memory are under way; the rest is for x, and for the ring of the kernel that
- * follows. A kernel's own variables count, too: they have 8 KiB. */
-constexpr int kStreamRing = 96 << 10;
-constexpr size_t kStreamLimit = kSharedBytes - (8 << 10);
 
 /* Whether this file's way can compute it at all. */
 inline bool stream_fits(int64_t tokens, int64_t k, int64_t part)
@@ -157,16 +164,18 @@ inline bool choose_stream_shape(stream_shape *s, int64_t rows, int groups, unsig
     return false; /* x leaves no room */
 }
 
-/* Threads of its blocks: those beyond the warps that stream help with x, of which long rows are worth more. */
-inline unsigned stream_threads(int warps, int k)
+/* Threads of its blocks. Those beyond the warps that stream help with x; but the fewer, the more of the following kernels fit
+ * beside them, and fetch their weights. */
+inline unsigned stream_threads(const stream_shape &s)
 {
-    const int least = k < 2048 ? kStreamLeastWarps / 2 : kStreamLeastWarps;
-    return static_cast<unsigned>((warps > least ? warps : least) * kWarp);
+    constexpr int kFew = 4, kMany = kNormThreads / kWarp, kLong = 8192; /* warps; elements to copy */
+    const int least = (s.normalised ? s.k >= 1024 : s.tokens * s.k >= kLong) ? kMany : kFew;
+    return static_cast<unsigned>((s.warps() > least ? s.warps() : least) * kWarp);
 }
 
 inline launch_shape stream_launch(const stream_shape &s, unsigned blocks)
 {
-    return { blocks, stream_threads(s.warps(), s.k), s.shared_bytes(), 1 };
+    return { blocks, stream_threads(s), s.shared_bytes(), 1 };
 }
 
 /* ---- On the device: instructions. ---- */
@@ -331,7 +340,10 @@ public:
     /* Before the wait for the predecessor, too: the weight of the norm, and zeros around x. */
     __device__ void prepare(const stream_norm &norm)
     {
-        for (int i = thread(); s.normalised && i < s.k / kVector; i += threads())
+        by_thread = s.normalised && s.tokens == 1 && norm.lanes == kNormThreads &&
+                    s.k == kNormThreads * QP_MEAN_VECTOR && threads() >= kNormThreads;
+        if (by_thread && thread() < kNormThreads) own_weight = reinterpret_cast<const vector4 *>(norm.weight)[thread()];
+        for (int i = thread(); s.normalised && !by_thread && i < s.k / kVector; i += threads())
             copy_async(at<vector8>(s.norm_weight_at) + i, reinterpret_cast<const vector8 *>(norm.weight) + i);
         for (int i = thread(); i < kZeroBytes / static_cast<int>(sizeof(vector8)); i += threads())
             at<vector8>(s.zero_at)[i] = vector8{};
@@ -347,6 +359,13 @@ public:
     {
         all_there = all_is_there();
         wait_for_predecessor();
+        if (by_thread) {
+            uint2 x = {};
+            if (thread() < kNormThreads) x = __ldcg(reinterpret_cast<const uint2 *>(s.x) + thread());
+            then();
+            normalise_by_thread(norm, reinterpret_cast<const vector4 &>(x));
+            return;
+        }
         for (int row = 0; row < s.tokens; row++)
             for (int i = thread(); i < s.k / kVector; i += threads())
                 copy_async(x_row(row) + i,
@@ -384,13 +403,13 @@ private:
     static constexpr int kVector = 8, kStageBytes = kStageBoxes * kGroups * kBoxBytes;
     static constexpr int kBarrierBytes = static_cast<int>(sizeof(uint64_t));
     using vector8 = vector<kVector>;
+    using vector4 = vector<QP_MEAN_VECTOR>;
 
     /* rms_norm of each row of x. All threads share the lanes of the mean's order. Then each warp folds them (M4) for the row
      * of which it normalises a share: its lane l first the lanes l, l + 32, ..., so that only the last folds are between
      * threads. */
     __device__ void normalise(const stream_norm &norm)
     {
-        constexpr int kMost = QP_MEAN_MAX_LANES / kWarp;
         __shared__ float sums[2 * QP_MEAN_MAX_LANES]; /* lanes * tokens is less than twice 512 */
         for (int row = 0; row < s.tokens; row++)
             for (int i = thread(); i < norm.lanes; i += threads())
@@ -399,12 +418,7 @@ private:
         __syncthreads();
         const int share = (warp & ((1 << row_shift) - 1)) * kWarp + lane(), shares = kWarp << row_shift;
         for (int row = warp >> row_shift; row < s.tokens; row += threads() / kWarp >> row_shift) {
-            float sum[kMost];
-#pragma unroll
-            for (int i = 0; i < kMost; i++)
-                sum[i] = i * kWarp < norm.lanes ? sums[row * norm.lanes + i * kWarp + lane()] : 0.0f;
-            fold_halves<kMost / 2>(sum, norm.lanes);
-            const float scale = __shfl_sync(kWholeWarp, rms_norm_scale(fold_warp(sum[0]), norm.factor, norm.eps), 0);
+            const float scale = scale_of<QP_MEAN_MAX_LANES>(norm, sums + row * norm.lanes);
             for (int i = share; i < s.k / kVector; i += shares) {
                 const vector8 weight = at<vector8>(s.norm_weight_at)[i];
                 vector8 x = x_row(row)[i];
@@ -414,6 +428,39 @@ private:
             }
         }
         __syncthreads();
+    }
+
+    /* The same of one row of which each thread has a lane's only vector. */
+    __device__ void normalise_by_thread(const stream_norm &norm, vector4 x)
+    {
+        __shared__ float sums[kNormThreads];
+        if (thread() < kNormThreads) {
+            float sum = squares::of(x.at[0]);
+#pragma unroll
+            for (int i = 1; i < QP_MEAN_VECTOR; i++) sum = __fadd_rn(sum, squares::of(x.at[i])); /* M3 */
+            sums[thread()] = sum;
+        }
+        __syncthreads();
+        if (thread() < kNormThreads) {
+            const float scale = scale_of<kNormThreads>(norm, sums);
+#pragma unroll
+            for (int i = 0; i < QP_MEAN_VECTOR; i++) x.at[i] = rms_norm_element(x.at[i], own_weight.at[i], scale);
+            reinterpret_cast<vector4 *>(x_row(0))[thread()] = x;
+        }
+        __syncthreads();
+    }
+
+    /* Of a warp: M4, R2 and R3, from the sums of all lanes of a row, at most kMost. */
+    template <int kMost> __device__ static float scale_of(const stream_norm &norm, const float *sums)
+    {
+        float sum[kMost / kWarp];
+#pragma unroll
+        for (int i = 0; i < kMost / kWarp; i++) sum[i] = i * kWarp < norm.lanes ? sums[i * kWarp + lane()] : 0.0f;
+        fold_halves<kMost / kWarp / 2>(sum, norm.lanes);
+#pragma unroll
+        for (int offset = kWarp / 2; offset > 0; offset /= 2) /* each lane gets what lane 0 does */
+            sum[0] = __fadd_rn(sum[0], __shfl_xor_sync(kWholeWarp, sum[0], offset));
+        return rms_norm_scale(sum[0], norm.factor, norm.eps);
     }
 
     /* M4 down to the lanes of a warp. */
@@ -540,7 +587,8 @@ private:
     const int warp = __shfl_sync(kWholeWarp, thread() / kWarp, 0);
     int tile, step, team, rank, begin, end;
     place_of_stage next; /* what the warp fetches next */
-    bool all_there = false;
+    bool all_there = false, by_thread = false;
+    vector4 own_weight = {};   /* of the norm, by_thread */
     int row_shift = 0;         /* 2^row_shift warps share a row of x when it is normalised */
     int place = 0, parity = 0; /* of the stage that is read next */
 };

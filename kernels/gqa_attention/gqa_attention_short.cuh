@@ -39,6 +39,11 @@ template <class Rows> struct short_call : decode_call<Rows> {
 
 template <int kRows, class Rows> class short_pass
 {
+    struct piece_copy {
+        const qp_bf16 *from;
+        uint4 *to;
+    };
+
     const short_call<Rows> &call;
     decode_queries<kRows> &of;
     unsigned char *const all_keys, *const all_values;
@@ -48,6 +53,7 @@ template <int kRows, class Rows> class short_pass
     const decode_place queries;
     const int rows;
     qp_scores_args of_scores;
+    piece_copy first_newest = {};
     const int thread = static_cast<int>(threadIdx.x), lane = thread % kWarp;
     const int warp =
         __shfl_sync(kWholeWarp, thread / kWarp, 0); /* so that the compiler knows it to be the whole warp's */
@@ -62,23 +68,29 @@ template <int kRows, class Rows> class short_pass
         return call.a.values + queries.row_of(call, key, span) + slice * kSliceChannels;
     }
 
+    /* A piece of the newest keys and values. */
+    static constexpr int kNewestPieces = kHeadChunks + kSliceChunks;
+    __device__ piece_copy newest(int piece) const
+    {
+        typename Rows::span span = {};
+        const int key = past + piece / kNewestPieces, chunk = piece % kNewestPieces, of_values = chunk - kHeadChunks;
+        return of_values < 0 ? piece_copy{ call.a.keys + queries.row_of(call, key, span) + chunk * kChunk,
+                                           head_chunk(all_keys, key, chunk) }
+                             : piece_copy{ value_row(span, key) + of_values * kChunk, value_chunk(key, of_values) };
+    }
+    /* Starts to fetch them, first the piece whose places were worked out before the wait. */
     __device__ void fetch_newest() const
     {
-        constexpr int kPieces = kHeadChunks + kSliceChunks;
-        typename Rows::span span = {};
-        for (int piece = thread; piece < tokens * kPieces; piece += kShortThreads) {
-            const int key = past + piece / kPieces, chunk = piece % kPieces, of_values = chunk - kHeadChunks;
-            if (of_values < 0)
-                *head_chunk(all_keys, key, chunk) =
-                    __ldcg(reinterpret_cast<const uint4 *>(call.a.keys + queries.row_of(call, key, span)) + chunk);
-            else
-                *value_chunk(key, of_values) =
-                    __ldcg(reinterpret_cast<const uint4 *>(value_row(span, key)) + of_values);
+        if (thread < tokens * kNewestPieces) copy_async(first_newest.to, first_newest.from);
+#pragma unroll 1
+        for (int piece = thread + kShortThreads; piece < tokens * kNewestPieces; piece += kShortThreads) {
+            const piece_copy more = newest(piece);
+            copy_async(more.to, more.from);
         }
     }
-    __device__ void await_keys() const
+    __device__ static void await_keys()
     {
-        fetch_newest();
+        wait_for_copies();
         __syncthreads();
     }
 
@@ -123,18 +135,21 @@ template <int kRows, class Rows> class short_pass
         constexpr int kLanes = kHeadDim / kRun, kTeams = kShortThreads / kLanes, kKeys = kRows < 8 ? 8 / kRows : 1;
         constexpr int kSums = kKeys * kRows, kShared = kLanes / kSums; /* lanes that end with the same sum */
         const int own = thread % kLanes, padded = blocks * QP_BLOCK_K;
-        uint32_t bits[kRows][kRun / 2];
+        uint2 bits[kRows][kRun / 4];
 #pragma unroll
         for (int r = 0; r < kRows; r++)
 #pragma unroll
-            for (int i = 0; i < kRun / 2; i++)
-                bits[r][i] = __ldcg(reinterpret_cast<const unsigned *>(call.a.q + of.at[r] + own * kRun) + i);
+            for (int i = 0; i < kRun / 4; i++)
+                bits[r][i] = __ldcg(reinterpret_cast<const uint2 *>(call.a.q + of.at[r] + own * kRun) + i);
         await_keys();
         float q[kRows][kRun];
 #pragma unroll
         for (int r = 0; r < kRows; r++)
 #pragma unroll
-            for (int i = 0; i < kRun; i++) q[r][i] = i % 2 ? high_of(bits[r][i / 2]) : low_of(bits[r][i / 2]);
+            for (int i = 0; i < kRun; i++) {
+                const uint32_t pair = i / 2 % 2 ? bits[r][i / 4].y : bits[r][i / 4].x;
+                q[r][i] = i % 2 ? high_of(pair) : low_of(pair);
+            }
         for (int base = 0; base < padded; base += kKeys * kTeams) {
             float sum[kSums] = {};
 #pragma unroll
@@ -273,7 +288,7 @@ template <int kRows, class Rows> class short_pass
     }
 
     /* What may be done while the kernel before this one runs. Values past the last key are zeros, for the tensor core. */
-    __device__ void prepare() const
+    __device__ void prepare()
     {
         typename Rows::span span = {};
         for (int piece = thread; piece < past * kHeadChunks; piece += kShortThreads) {
@@ -287,12 +302,15 @@ template <int kRows, class Rows> class short_pass
             if (key < past || key >= keys)
                 copy_async(value_chunk(key, chunk), value_row(span, min(key, keys - 1)) + chunk * kChunk, key < past);
         }
+        if (thread < tokens * kNewestPieces) first_newest = newest(thread);
+        allow_successor(); /* not earlier: what the next kernels fetch is more, and would come first */
         wait_for_copies();
         __syncthreads(); /* the places of the queries are there */
     }
 
     __device__ void run() const
     {
+        fetch_newest();
         if (order.scores.lanes == 0)
             tile_scores();
         else if (order.scores.run == kChunk)
@@ -317,7 +335,6 @@ __global__ void __launch_bounds__(kShortThreads, 2) short_decode(const __grid_co
     short_pass<kRows, Rows> pass(call, of, reinterpret_cast<unsigned char *>(short_memory));
     if constexpr (!Rows::kEarly) wait_for_predecessor();
     pass.prepare();
-    allow_successor(); /* not earlier: what the next kernels fetch is more, and would come first */
     if constexpr (Rows::kEarly) wait_for_predecessor();
     pass.run();
 }

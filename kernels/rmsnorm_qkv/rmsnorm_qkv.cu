@@ -69,11 +69,28 @@ struct operands {
     int64_t recorded_past;
 };
 
+/* Where something of this block's shared memory lies in that of another block of the cluster. */
+__device__ uint32_t address_in(uint32_t own, int rank)
+{
+    uint32_t address;
+    asm("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(address) : "r"(own), "r"(rank));
+    return address;
+}
+
+/* Writes there, and tells a barrier there of it: it need not be waited for here. */
+__device__ void send(uint32_t to, float value, uint32_t barrier)
+{
+    asm volatile("st.async.shared::cluster.mbarrier::complete_tx::bytes.f32 [%0], %1, [%2];" ::"r"(to), "f"(value),
+                 "r"(barrier)
+                 : "memory");
+}
+
 __global__ void __launch_bounds__(kStreamWarps *kWarp, 1) stream_qkv(const __grid_constant__ operands o)
 {
     extern __shared__ unsigned char shared[];
     allow_successor();
-    __shared__ qp_bf16 channels[kBlockTokens][kHead];
+    __shared__ float channels[kBlockTokens][kHead]; /* of the tokens that this block finishes */
+    __shared__ uint64_t channels_there;
     const cg::cluster_group cluster = cg::this_cluster();
     const int rank = static_cast<int>(cluster.block_rank()), warp = static_cast<int>(threadIdx.x) / kWarp;
     int head = static_cast<int>(blockIdx.x) / kCluster, kind = kQuery;
@@ -81,6 +98,11 @@ __global__ void __launch_bounds__(kStreamWarps *kWarp, 1) stream_qkv(const __gri
     if (kind == kKey && head >= o.heads[kKey]) head -= o.heads[kKey], kind = kValue;
     const stream_shape &s = o.s[kind];
     const int first = (head * kCluster + rank) * kBlockTiles;
+    const uint32_t to_channels = shared_address(channels), barrier = shared_address(&channels_there);
+    if (threadIdx.x == 0) { /* made known by weight_stream, with its own barriers */
+        barrier_init(barrier);
+        barrier_expect(barrier, (s.tokens - rank + kCluster - 1) / kCluster * static_cast<int>(sizeof channels[0]));
+    }
     weight_stream<2, consecutive_rows<2>> stream(s, { &o.weight[kind] }, shared, first, s.tiles);
     stream.prepare(o.norm);
 
@@ -90,7 +112,7 @@ __global__ void __launch_bounds__(kStreamWarps *kWarp, 1) stream_qkv(const __gri
     vector4 weight = {}, cos = {}, sin = {};
     int64_t moved = 0;
     if (rotates) weight = load_part(o.of_heads[kind].weight);
-    cluster.sync(); /* every block runs, so that its memory may be written */
+    cluster.sync(); /* every block runs, so that its memory may be written, and has its barrier */
     const auto fetch_more = [&] {
         if (rotates) cos = load_part(o.cos + token * kHead), sin = load_part(o.sin + token * kHead);
         if (o.past && kind != kQuery) moved = *o.past - o.recorded_past;
@@ -101,13 +123,16 @@ __global__ void __launch_bounds__(kStreamWarps *kWarp, 1) stream_qkv(const __gri
         for (int i = 0; i < 4; i++) {
             const int to = 2 * lane_quad() + i % 2, row = (tile * 2 + i / 2) * kBoxRows + lane_row();
             if (to < s.tokens)
-                cluster.map_shared_rank(&channels[to / kCluster][row % kHead], to % kCluster)->bits =
-                    qp_bf16_from_f32(sum[i]).bits; /* C2 */
+                send(address_in(to_channels + (to / kCluster * kHead + row % kHead) * static_cast<int>(sizeof(float)),
+                                to % kCluster),
+                     sum[i], address_in(barrier, to % kCluster));
         }
     });
-    cluster.sync();
     if (!finishes) return;
-    vector4 x = load_part(channels[warp]);
+    barrier_wait(barrier, 0);
+    const float4 sums = reinterpret_cast<const float4 *>(channels[warp])[static_cast<int>(threadIdx.x) % kWarp];
+    vector4 x = { { qp_bf16_from_f32(sums.x), qp_bf16_from_f32(sums.y), qp_bf16_from_f32(sums.z),
+                    qp_bf16_from_f32(sums.w) } };                          /* C2 */
     if (rotates) x = norm_and_rope(x, weight, cos, sin, o.of_heads[kind]); /* C3, C4 */
     store_part(o.y[kind] + ((moved + token) * o.heads[kind] + head) * kHead, x);
 }
@@ -150,7 +175,6 @@ bool choose(const qp_rmsnorm_qkv_args &a, operands *o, launch_shape *shape)
     o->of_heads[kKey] = make_head_norm(a.k_norm_weight, a.tokens * a.key_heads, a.eps);
     o->of_heads[kValue] = {};
     o->cos = a.cos, o->sin = a.sin;
-    int most_warps = 0;
     for (int kind = 0; kind < kKinds; kind++) {
         stream_shape *s = &o->s[kind];
         const int64_t part = kind == kQuery ? a.part : a.part_kv;
@@ -159,17 +183,17 @@ bool choose(const qp_rmsnorm_qkv_args &a, operands *o, launch_shape *shape)
         s->groups = 2, s->teams = kBlockTiles;
         s->tiles = static_cast<int>(heads[kind]) * kBlockTiles * kCluster;
         if (s->warps() > kStreamWarps) return false;
-        most_warps = s->warps() > most_warps ? s->warps() : most_warps;
         o->y[kind] = y[kind], o->heads[kind] = static_cast<int>(heads[kind]);
     }
     const int64_t blocks = (a.query_heads + 2 * a.key_heads) * kCluster;
     size_t shared = 0;
+    unsigned threads = 0;
     for (stream_shape &s : o->s) {
         if (!choose_stages(&s, 1, blocks > kMultiprocessors ? kStreamRing / 2 : kStreamRing)) return false;
         shared = s.shared_bytes() > shared ? s.shared_bytes() : shared;
+        threads = stream_threads(s) > threads ? stream_threads(s) : threads;
     }
-    *shape = { static_cast<unsigned>(blocks), stream_threads(most_warps, static_cast<int>(a.hidden)), shared,
-               kCluster };
+    *shape = { static_cast<unsigned>(blocks), threads, shared, kCluster };
     return true;
 }
 
