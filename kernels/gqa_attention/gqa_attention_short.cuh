@@ -184,7 +184,7 @@ template <int kRows, class Rows> class short_pass
     /* A row has kShortWarps / kRows warps: each sums it, and writes its share. */
     __device__ void softmax() const
     {
-        constexpr int kMost = kShortKeys / kWarp;
+        constexpr int kMost = kShortKeys / kWarp, kParts = kShortWarps / kRows;
         const int query = warp % kRows, part = warp / kRows;
         if (query >= rows) return;
         const qp_bf16 *of_query = scores + query * call.stride;
@@ -204,11 +204,14 @@ template <int kRows, class Rows> class short_pass
         for (int offset = kWarp / 2; offset > 0; offset /= 2)
             sum = __fadd_rn(sum, __shfl_xor_sync(kWholeWarp, sum, offset));
 #pragma unroll
-        for (int i = 0; i < kMost; i++) {
-            const int key = i * kWarp + lane;
-            if (i % (kShortWarps / kRows) == part && key < blocks * QP_BLOCK_K)
-                probabilities[query * call.stride + key] =
-                    qp_bf16_from_f32(key < keys ? __fdiv_rn(x[i], sum) : 0.0f); /* R3, R4 */
+        for (int i = 0; i < kMost; i += kParts) {
+            float own = x[i];
+#pragma unroll
+            for (int n = 1; n < kParts; n++) own = part == n ? x[i + n] : own;
+            const int key = (i + part) * kWarp + lane;
+            const qp_bf16 probability = qp_bf16_from_f32(__fdiv_rn(own, sum)); /* R3, R4 */
+            if (key < blocks * QP_BLOCK_K)
+                probabilities[query * call.stride + key] = key < keys ? probability : qp_bf16{ 0 };
         }
     }
 
