@@ -22,12 +22,16 @@ __device__ __forceinline__ uint32_t shared_address(const void *p)
 }
 
 /* Starts to copy 16 bytes to shared memory, past L1; zeros, and `from` is not read, if they are not `there`. */
-__device__ __forceinline__ void copy_async(void *to, const void *from, bool there = true)
+__device__ __forceinline__ void copy_async(uint32_t to, const void *from, bool there = true)
 {
     asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;"
                  :
-                 : "r"(shared_address(to)), "l"(__cvta_generic_to_global(from)), "r"(there ? kChunkBytes : 0)
+                 : "r"(to), "l"(__cvta_generic_to_global(from)), "r"(there ? kChunkBytes : 0)
                  : "memory");
+}
+__device__ __forceinline__ void copy_async(void *to, const void *from, bool there = true)
+{
+    copy_async(shared_address(to), from, there);
 }
 
 /* The copies that this thread has started since the last call are a group. */
