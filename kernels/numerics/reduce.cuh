@@ -62,10 +62,11 @@ __device__ __forceinline__ float mean_fold(float sum, int lane, int lanes, float
 
 /* S1: every lane of the row gets the sum. `lanes` is a power of two of at most 32. */
 template <typename Index = int64_t, typename Summands>
-__device__ __forceinline__ float softmax_warp_sum(const Summands &x, Index n, int lane, int lanes)
+__device__ __forceinline__ float softmax_warp_sum(const Summands &x, int64_t n, int lane, int lanes)
 {
+    const Index end = static_cast<Index>(n);
     float sum = 0.0f;
-    for (Index i = lane; i < n; i += lanes) sum = __fadd_rn(sum, x.one(i));
+    for (Index i = lane; i < end; i += lanes) sum = __fadd_rn(sum, x.one(i));
     for (int offset = lanes / 2; offset > 0; offset /= 2)
         sum = __fadd_rn(sum, __shfl_xor_sync(kWholeWarp, sum, offset));
     return sum;
