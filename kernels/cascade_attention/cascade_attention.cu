@@ -93,7 +93,13 @@ qp_status launch_scores(const qp_call *call, const cascade_call &c)
     const launch_shape shape = { dim3(static_cast<unsigned>(c.a.key_heads * tiles)),
                                  dim3(lanes ? kLaneScoreThreads : kScoreThreads),
                                  lanes ? kLaneScoreBytes : score_bytes(c.columns), 1 };
-    return launch_dependent(call, kName, lanes ? cascade_lane_scores : cascade_scores, shape, c);
+    const int halved = c.a.order.fold == QP_FOLD_HALVES ? c.a.order.lanes : 0;
+    return launch_dependent(call, kName,
+                            !lanes         ? cascade_scores
+                            : halved == 16 ? cascade_lane_scores<16>
+                            : halved == 32 ? cascade_lane_scores<32>
+                                           : cascade_lane_scores<0>,
+                            shape, c);
 }
 
 template <bool kDealt> qp_status launch_softmax(const qp_call *call, const cascade_call &c)

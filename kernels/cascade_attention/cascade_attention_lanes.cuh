@@ -27,18 +27,22 @@ __device__ __forceinline__ uint4 load_chunk(const qp_bf16 *p) { return __ldcg(re
 
 /* ---- 1: scores ---- */
 
-constexpr int kLaneTile = 4; /* keys and columns of a thread */
-constexpr int kLaneGroups = kScoreKeys / kLaneTile, kLaneScoreThreads = kLaneGroups * kLaneGroups;
+constexpr int kLaneTile = 4, kLaneKeyTile = 2 * kLaneTile; /* columns and keys of a thread */
+constexpr int kKeyGroups = kScoreKeys / kLaneKeyTile, kLaneScoreThreads = kKeyGroups * kScoreColumns / kLaneTile;
 constexpr int kFoldLevels = 5; /* of QP_MAX_LANES lanes */
 constexpr size_t kLaneScoreBytes = 2 * kHeadDim * kScoreKeys * sizeof(float);
 
 static_assert(1 << kFoldLevels == QP_MAX_LANES, "a level halves the lanes");
+static_assert(kLaneTile == 4, "the scores of so many keys are written at once");
 
 /* Lanes with as many elements of a head each. */
 inline bool lanes_fit_head(const qp_sum_order &order) { return kHeadDim % (order.lanes * order.run) == 0; }
 
 /* The elements of a head lie lane after lane. Folded by halves, lanes come in the order of their reversed bits: then those
- * that are added first are neighbours, and a sum waits for its partner in the place of its level. */
+ * that are added first are neighbours, and a sum waits for its partner in the place of its level. A thread has four keys,
+ * the four that lie half a tile further on, and four columns. kLanes: so many, which fold by halves, and the compiler knows
+ * the place of nearly every sum; or 0, any. */
+template <int kLanes>
 __global__ void __launch_bounds__(kLaneScoreThreads, 2) cascade_lane_scores(const __grid_constant__ cascade_call c)
 {
     extern __shared__ uint4 cascade_memory[];
@@ -50,12 +54,12 @@ __global__ void __launch_bounds__(kLaneScoreThreads, 2) cascade_lane_scores(cons
 
     const score_item item(c);
     const positions place = c.place();
-    const qp_scores_args of_scores = scores_args(c.a);
-    const int lanes = c.a.order.lanes, run = c.a.order.run, elements = kHeadDim / lanes;
-    const bool halves = c.a.order.fold == QP_FOLD_HALVES;
+    const int lanes = kLanes ? kLanes : c.a.order.lanes, run = c.a.order.run, elements = kHeadDim / lanes;
+    const bool halves = kLanes || c.a.order.fold == QP_FOLD_HALVES;
     const int thread = static_cast<int>(threadIdx.x);
-    if (thread < kHeadDim) { /* L1 */
-        int lane = thread / run % lanes, number = 0;
+    static_assert(kLaneScoreThreads == kHeadDim, "a thread finds the place of an element");
+    {
+        int lane = thread / run % lanes, number = 0; /* L1 */
         if (halves)
             for (int bit = 1; bit < lanes; bit *= 2, lane /= 2) number = 2 * number + lane % 2;
         else
@@ -64,66 +68,79 @@ __global__ void __launch_bounds__(kLaneScoreThreads, 2) cascade_lane_scores(cons
     }
     __syncthreads();
 
-    constexpr int kAtOnce = kLaneScoreThreads / kScoreKeys; /* chunks */
-    const int own = thread % kScoreKeys;
+    constexpr int kAtOnce = kLaneScoreThreads / kScoreKeys, kOwnChunks = kHeadChunks / kAtOnce;
+    const int own = thread % kScoreKeys, first_chunk = thread / kScoreKeys * kOwnChunks;
     const auto load = [&](float(*to)[kScoreKeys], const qp_bf16 *from) {
+        uint4 chunks[kOwnChunks];
 #pragma unroll
-        for (int chunk = thread / kScoreKeys; chunk < kHeadChunks; chunk += kAtOnce)
-            each_of_chunk(load_chunk(from + chunk * kChunk),
-                          [&](int i, float x) { to[place_of[chunk * kChunk + i]][own] = x; });
+        for (int i = 0; i < kOwnChunks; i++) chunks[i] = load_chunk(from + (first_chunk + i) * kChunk);
+#pragma unroll
+        for (int i = 0; i < kOwnChunks; i++)
+            each_of_chunk(chunks[i], [&](int n, float x) { to[place_of[(first_chunk + i) * kChunk + n]][own] = x; });
     };
     const int key = own < item.count ? place.key_at(item.start + own) : -1; /* a zero's score does not matter */
     rows_of_pieces::span known = {};
     load(keys, c.a.keys + c.key_at(item.head, item.sequence, max(key, 0), known));
 
-    const int first_key = thread % kLaneGroups * kLaneTile, of_tile = thread / kLaneGroups * kLaneTile;
+    constexpr int kHalf = kScoreKeys / 2;
+    const int first_key = thread % kKeyGroups * kLaneTile, of_tile = thread / kKeyGroups * kLaneTile;
     for (int tile = 0; tile < item.columns; tile += kScoreColumns) {
         __syncthreads(); /* the tile before has been read */
         load(queries, c.a.q + c.query_at(item.head, item.first_column + min(tile + own, item.columns - 1)));
         __syncthreads();
         if (tile + of_tile >= item.columns || first_key >= item.count) continue;
 
-        float waiting[kFoldLevels][kLaneTile][kLaneTile], sum[kLaneTile][kLaneTile];
+        float waiting[kFoldLevels][kLaneKeyTile][kLaneTile], sum[kLaneKeyTile][kLaneTile];
         const auto each = [&](auto take) {
 #pragma unroll
-            for (int i = 0; i < kLaneTile; i++)
+            for (int i = 0; i < kLaneKeyTile; i++)
 #pragma unroll
                 for (int n = 0; n < kLaneTile; n++) take(i, n);
         };
-        for (int lane = 0; lane < lanes; lane++) {
-            each([&](int i, int n) { sum[i][n] = 0.0f; });
-#pragma unroll 4
-            for (int k = lane * elements; k < (lane + 1) * elements; k++) {
-                const float4 a = *reinterpret_cast<const float4 *>(&keys[k][first_key]),
-                             b = *reinterpret_cast<const float4 *>(&queries[k][of_tile]);
-                const float of_keys[] = { a.x, a.y, a.z, a.w }, of_queries[] = { b.x, b.y, b.z, b.w };
-                each([&](int i, int n) { sum[i][n] = __fmaf_rn(of_queries[n], of_keys[i], sum[i][n]); }); /* L2 */
-            }
-            if (!halves) { /* L3 */
-                if (lane > 0) each([&](int i, int n) { sum[i][n] = __fadd_rn(waiting[0][i][n], sum[i][n]); });
-                each([&](int i, int n) { waiting[0][i][n] = sum[i][n]; });
-                continue;
-            }
-            bool open = true;
+        constexpr int kUnrolled = kLanes ? kLanes / 2 : 1;
+        for (int first_lane = 0; first_lane < lanes; first_lane += kUnrolled)
 #pragma unroll
-            for (int level = 0; level < kFoldLevels; level++) {
-                if (!open) continue;
-                open = lane >> level & 1;
-                if (open)
-                    each([&](int i, int n) { sum[i][n] = __fadd_rn(waiting[level][i][n], sum[i][n]); });
-                else
-                    each([&](int i, int n) { waiting[level][i][n] = sum[i][n]; });
-            }
-        } /* the last lane completes the sum */
+            for (int l = 0; l < kUnrolled; l++) {
+                const int lane = first_lane + l;
+                each([&](int i, int n) { sum[i][n] = 0.0f; });
+#pragma unroll(kLanes ? kHeadDim / kLanes : 4)
+                for (int k = lane * elements; k < (lane + 1) * elements; k++) {
+                    const float4 low = *reinterpret_cast<const float4 *>(&keys[k][first_key]),
+                                 high = *reinterpret_cast<const float4 *>(&keys[k][kHalf + first_key]),
+                                 b = *reinterpret_cast<const float4 *>(&queries[k][of_tile]);
+                    const float of_keys[] = { low.x, low.y, low.z, low.w, high.x, high.y, high.z, high.w },
+                                of_queries[] = { b.x, b.y, b.z, b.w };
+                    each([&](int i, int n) { sum[i][n] = __fmaf_rn(of_queries[n], of_keys[i], sum[i][n]); }); /* L2 */
+                }
+                if (!halves) { /* L3 */
+                    if (lane > 0) each([&](int i, int n) { sum[i][n] = __fadd_rn(waiting[0][i][n], sum[i][n]); });
+                    each([&](int i, int n) { waiting[0][i][n] = sum[i][n]; });
+                    continue;
+                }
+                bool open = true;
+#pragma unroll
+                for (int level = 0; level < kFoldLevels; level++) {
+                    if (!open) continue;
+                    open = (kUnrolled >> level > 1 ? l : lane) >> level & 1;
+                    if (open)
+                        each([&](int i, int n) { sum[i][n] = __fadd_rn(waiting[level][i][n], sum[i][n]); });
+                    else
+                        each([&](int i, int n) { waiting[level][i][n] = sum[i][n]; });
+                }
+            } /* the last lane completes the sum */
 #pragma unroll
         for (int n = 0; n < kLaneTile; n++) {
             if (tile + of_tile + n >= item.columns) continue;
-            vector<kLaneTile> scores;
+            qp_bf16 *const row =
+                c.score_row(item.head, item.first_column + tile + of_tile + n) + item.start + first_key;
 #pragma unroll
-            for (int i = 0; i < kLaneTile; i++)
-                scores.at[i] = scale_and_mask(of_scores, qp_bf16_from_f32(sum[i][n]), 0, 0);
-            *reinterpret_cast<vector<kLaneTile> *>(c.score_row(item.head, item.first_column + tile + of_tile + n) +
-                                                   item.start + first_key) = scores;
+            for (int half = 0; half < 2; half++) {
+                if (half * kHalf + first_key >= item.count) continue;
+                const int i = half * kLaneTile;
+                *reinterpret_cast<uint2 *>(row + half * kHalf) =
+                    make_uint2(pair_of_scores(sum[i][n], sum[i + 1][n], c.a.scale),
+                               pair_of_scores(sum[i + 2][n], sum[i + 3][n], c.a.scale));
+            }
         }
     }
 }
