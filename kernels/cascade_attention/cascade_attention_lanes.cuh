@@ -23,6 +23,13 @@ __device__ __forceinline__ void put_chunk(float *to, const uint4 &chunk)
     reinterpret_cast<float4 *>(to)[1] = float4{ low_of(chunk.z), high_of(chunk.z), low_of(chunk.w), high_of(chunk.w) };
 }
 
+/* Four f32 from a multiple of 16 bytes, in one access. */
+__device__ __forceinline__ void take_quad(float *to, const float *from)
+{
+    const float4 x = *reinterpret_cast<const float4 *>(from);
+    to[0] = x.x, to[1] = x.y, to[2] = x.z, to[3] = x.w;
+}
+
 __device__ __forceinline__ uint4 load_chunk(const qp_bf16 *p) { return __ldcg(reinterpret_cast<const uint4 *>(p)); }
 
 /* ---- 1: scores ---- */
@@ -105,11 +112,10 @@ __global__ void __launch_bounds__(kLaneScoreThreads, 2) cascade_lane_scores(cons
                 each([&](int i, int n) { sum[i][n] = 0.0f; });
 #pragma unroll(kLanes ? kHeadDim / kLanes : 4)
                 for (int k = lane * elements; k < (lane + 1) * elements; k++) {
-                    const float4 low = *reinterpret_cast<const float4 *>(&keys[k][first_key]),
-                                 high = *reinterpret_cast<const float4 *>(&keys[k][kHalf + first_key]),
-                                 b = *reinterpret_cast<const float4 *>(&queries[k][of_tile]);
-                    const float of_keys[] = { low.x, low.y, low.z, low.w, high.x, high.y, high.z, high.w },
-                                of_queries[] = { b.x, b.y, b.z, b.w };
+                    float of_keys[kLaneKeyTile], of_queries[kLaneTile];
+                    take_quad(of_keys, &keys[k][first_key]);
+                    take_quad(of_keys + kLaneTile, &keys[k][kHalf + first_key]);
+                    take_quad(of_queries, &queries[k][of_tile]);
                     each([&](int i, int n) { sum[i][n] = __fmaf_rn(of_queries[n], of_keys[i], sum[i][n]); }); /* L2 */
                 }
                 if (!halves) { /* L3 */
@@ -147,20 +153,21 @@ __global__ void __launch_bounds__(kLaneScoreThreads, 2) cascade_lane_scores(cons
 
 /* ---- 3: the sums of the lanes over the shared keys ---- */
 
-constexpr int kLaneKeys = 32; /* of a lane that are in shared memory at a time */
-constexpr int kLaneChannels = 8;
-template <int kColumns> constexpr int kLaneContextThreads = kColumns *kHeadDim / (kLaneChannels * kLaneTile);
+constexpr int kLaneKeys = 32;            /* of a lane that are in shared memory at a time */
+constexpr int kLaneSide = 2 * kLaneTile; /* channels and columns of a thread */
+template <int kColumns> constexpr int kLaneContextThreads = kColumns *kHeadDim / (kLaneSide * kLaneSide);
 
-/* A block has a lane, all channels, and kColumns columns; a thread 8 channels, four and the four that lie 64 further on,
- * and 4 columns. */
+/* A block has a lane, all channels, and kColumns columns; a thread four channels and the four that lie 64 further on, and
+ * four columns and the four that lie half the block's further on. */
 template <int kColumns>
 __global__ void __launch_bounds__(kLaneContextThreads<kColumns>)
     cascade_lane_shared_context(const __grid_constant__ cascade_call c)
 {
     constexpr int kThreads = kLaneContextThreads<kColumns>;
-    constexpr int kValueChunks = kLaneKeys * kHeadChunks / kThreads; /* of a thread */
-    constexpr int kGroups = kHeadDim / kLaneChannels, kHalf = kHeadDim / 2;
-    static_assert(kThreads == kColumns * kLaneKeys / kChunk, "a thread has a chunk of probabilities");
+    constexpr int kValueChunks = kLaneKeys * kHeadChunks / kThreads, /* of a thread */
+        kProbabilityChunks = kLaneKeys * kColumns / kChunk / kThreads;
+    constexpr int kGroups = kHeadDim / kLaneSide, kHalf = kHeadDim / 2, kHalfColumns = kColumns / 2;
+    static_assert(kThreads % kColumns == 0, "a thread has probabilities of one column");
     alignas(16) __shared__ float values[kLaneKeys][kHeadDim];
     alignas(16) __shared__ float probabilities[kLaneKeys][kColumns];
     const int lanes = c.dealt.lanes, number = static_cast<int>(blockIdx.x), lane = number % lanes,
@@ -168,7 +175,7 @@ __global__ void __launch_bounds__(kLaneContextThreads<kColumns>)
     const int thread = static_cast<int>(threadIdx.x), count = c.dealt.count(lane, c.split);
     const int own_channel = thread % kGroups * kLaneTile, own_column = thread / kGroups * kLaneTile;
 
-    uint4 of_values[kValueChunks], of_probabilities = {};
+    uint4 of_values[kValueChunks], of_probabilities[kProbabilityChunks] = {};
     rows_of_pieces::span known = {};
     /* Those of a key past the end are not used. */
     const auto load_values = [&](int start) {
@@ -180,19 +187,23 @@ __global__ void __launch_bounds__(kLaneContextThreads<kColumns>)
             of_values[i] = load_chunk(c.a.values + c.key_at(head, 0, key, known) + chunk * kChunk);
         }
     };
-    const int probability_column = thread % kColumns, probability_chunk = thread / kColumns;
+    const int probability_column = thread % kColumns;
+    const auto probability_key = [&](int i) { return (thread / kColumns + i * (kThreads / kColumns)) * kChunk; };
     const qp_bf16 *const of_column_row =
         c.score_row(head, min(first_column + probability_column, c.columns - 1)) + lane * c.dealt.length;
     const auto load_probabilities = [&](int start) {
-        const int at = start + probability_chunk * kChunk;
-        if (at < count) of_probabilities = load_chunk(of_column_row + at);
+#pragma unroll
+        for (int i = 0; i < kProbabilityChunks; i++) {
+            const int at = start + probability_key(i);
+            if (at < count) of_probabilities[i] = load_chunk(of_column_row + at);
+        }
     };
     if (count > 0) load_values(0); /* older than the scores */
     wait_for_predecessor();
     allow_successor();
     if (count > 0) load_probabilities(0);
 
-    float sum[kLaneChannels][kLaneTile] = {};
+    float sum[kLaneSide][kLaneSide] = {};
     for (int start = 0; start < count; start += kLaneKeys) {
         __syncthreads(); /* what was there before has been read */
 #pragma unroll
@@ -200,29 +211,33 @@ __global__ void __launch_bounds__(kLaneContextThreads<kColumns>)
             const int row = thread / kHeadChunks + i * (kThreads / kHeadChunks), chunk = thread % kHeadChunks;
             put_chunk(&values[row][chunk * kChunk], of_values[i]);
         }
-        each_of_chunk(of_probabilities,
-                      [&](int n, float x) { probabilities[probability_chunk * kChunk + n][probability_column] = x; });
+#pragma unroll
+        for (int i = 0; i < kProbabilityChunks; i++)
+            each_of_chunk(of_probabilities[i],
+                          [&](int n, float x) { probabilities[probability_key(i) + n][probability_column] = x; });
         __syncthreads();
         if (start + kLaneKeys < count) load_values(start + kLaneKeys), load_probabilities(start + kLaneKeys);
         const int end = min(kLaneKeys, count - start);
 #pragma unroll 4
         for (int k = 0; k < end; k++) {
-            const float4 low = *reinterpret_cast<const float4 *>(&values[k][own_channel]),
-                         high = *reinterpret_cast<const float4 *>(&values[k][kHalf + own_channel]),
-                         p = *reinterpret_cast<const float4 *>(&probabilities[k][own_column]);
-            const float of_channel[] = { low.x, low.y, low.z, low.w, high.x, high.y, high.z, high.w },
-                        of_column[] = { p.x, p.y, p.z, p.w };
+            float of_channel[kLaneSide], of_column[kLaneSide];
 #pragma unroll
-            for (int i = 0; i < kLaneChannels; i++)
+            for (int half = 0; half < 2; half++) {
+                take_quad(of_channel + half * kLaneTile, &values[k][half * kHalf + own_channel]);
+                take_quad(of_column + half * kLaneTile, &probabilities[k][half * kHalfColumns + own_column]);
+            }
 #pragma unroll
-                for (int n = 0; n < kLaneTile; n++) /* L2 */
+            for (int i = 0; i < kLaneSide; i++)
+#pragma unroll
+                for (int n = 0; n < kLaneSide; n++) /* L2 */
                     sum[i][n] = __fmaf_rn(of_column[n], of_channel[i], sum[i][n]);
         }
     }
 #pragma unroll
-    for (int n = 0; n < kLaneTile; n++) {
-        if (first_column + own_column + n >= c.columns) continue;
-        float *to = c.sum_row(head, lane, first_column + own_column + n) + own_channel;
+    for (int n = 0; n < kLaneSide; n++) {
+        const int column = first_column + n / kLaneTile * kHalfColumns + own_column + n % kLaneTile;
+        if (column >= c.columns) continue;
+        float *to = c.sum_row(head, lane, column) + own_channel;
         *reinterpret_cast<float4 *>(to) = float4{ sum[0][n], sum[1][n], sum[2][n], sum[3][n] };
         *reinterpret_cast<float4 *>(to + kHalf) = float4{ sum[4][n], sum[5][n], sum[6][n], sum[7][n] };
     }
