@@ -224,11 +224,10 @@ __global__ void __launch_bounds__(kScoreThreads, 6) cascade_scores(const __grid_
     };
 
     rows_of_pieces::span known = {};
+    /* What a zero's row holds does not matter. */
     c.each_row(head, sequence, start, count, thread / kHeadChunks, kRowsAtOnce, known,
-               [&](int row, int64_t at, bool there) { /* what a zero's row holds does not matter */
-                                                      if (there)
-                                                          copy_async(head_chunk(keys, row, own_chunk),
-                                                                     c.a.keys + at + own_chunk * kChunk);
+               [&](int row, int64_t at, bool there) {
+                   if (there) copy_async(head_chunk(keys, row, own_chunk), c.a.keys + at + own_chunk * kChunk);
                });
     fetch_queries(0);
     group_copies();
@@ -372,7 +371,8 @@ __device__ __forceinline__ int row_of_sequence(const cascade_call &c, int number
 /* Of a row in shared memory. */
 inline size_t held_bytes(const cascade_call &c) { return static_cast<size_t>(c.end) * sizeof(float); }
 
-/* S1: a warp a row. S2 to S4, kBlock: a block a row. */
+/* S1: a warp a row. S2 to S4, kBlock: a block a row. A row is read and written once, and meanwhile held in shared memory,
+ * in f32. */
 template <bool kBlock, bool kDealt>
 __global__ void __launch_bounds__(kBlock ? QP_SOFTMAX_THREADS : kSoftmaxWarps *kWarp, kBlock ? 2 : 6)
     cascade_softmax(const __grid_constant__ cascade_call c)
@@ -437,13 +437,13 @@ __global__ void __launch_bounds__(kBlock ? QP_SOFTMAX_THREADS : kSoftmaxWarps *k
             row[lane * (c.dealt.length / kQuad) + number_of_lane] =
                 by_sum.four(float4{ one(0), one(1), one(2), one(3) });
         }
-    } else {
+    } else { /* a zero has no probability */
 #pragma unroll 1
         for (int i = thread; i < quads; i += kThreads) {
             const int first = quad.first_key(i * kQuad);
-            const auto one = [&](int n) { /* a zero has no probability */
-                                          const int key = quad.place.key_at(i * kQuad + n);
-                                          return key < 0 ? 0.0f : held[key];
+            const auto one = [&](int n) {
+                const int key = quad.place.key_at(i * kQuad + n);
+                return key < 0 ? 0.0f : held[key];
             };
             row[i] = by_sum.four(first >= 0 ? *reinterpret_cast<const float4 *>(held + first)
                                             : float4{ one(0), one(1), one(2), one(3) });
@@ -467,8 +467,8 @@ __global__ void __launch_bounds__(QP_SOFTMAX_THREADS) cascade_softmax_long(const
     const float sum = softmax_block_sum(e, place.keys, row_of_sequence(c, number), of_warps);
 #pragma unroll 4
     for (int i = thread; i < c.end; i += QP_SOFTMAX_THREADS) {
-        const int key = place.key_at(i);                                                /* a zero has no probability */
-        row[i] = key < 0 ? qp_bf16{ 0 } : qp_bf16_from_f32(__fdiv_rn(e.one(key), sum)); /* R3, R4 */
+        const int key = place.key_at(i); /* R3, R4; a zero has no probability */
+        row[i] = key < 0 ? qp_bf16{ 0 } : qp_bf16_from_f32(__fdiv_rn(e.one(key), sum));
     }
 }
 
@@ -612,7 +612,7 @@ __global__ void __launch_bounds__(shared_shape<kColumns>::kThreads, shared_shape
         }
     };
     /* Fragments are loaded while the ones before them are added, also those of the stage that comes next: so the chain
-     * does not wait for it. `count` of a whole stage is a constant. */
+     * does not wait for it. `count`: steps that the stage has. */
     const auto add_stage = [&](int stage, int count) {
 #pragma unroll
         for (int step = 0; step < kStageSteps; step += 2 * kAhead) {
