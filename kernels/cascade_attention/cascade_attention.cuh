@@ -476,14 +476,14 @@ __global__ void __launch_bounds__(QP_SOFTMAX_THREADS) cascade_softmax_long(const
 
 constexpr int kStageSteps = 8, kStageKeys = kStageSteps * QP_BLOCK_K; /* a stage: so many blocks of 16 positions */
 constexpr int kSharedChannels = 2 * kTileRows, kSharedChunks = kSharedChannels / kChunk;
-constexpr int kFetchWarps = 4, kFetchThreads = kFetchWarps * kWarp;
+constexpr int kFetchWarps = 4, kFetchThreads = kFetchWarps * kWarp; /* of values; as many fetch probabilities */
 constexpr int kStageChunks = kStageKeys / kChunk;
 
 static_assert(kStageChunks == kHeadChunks, "a column's probabilities of a stage lie as a row of keys does");
 
 /* kColumns: of a block; a warp has 16 of them, and all channels of the block. */
 template <int kColumns> struct shared_shape {
-    static constexpr int kWarps = kColumns / (2 * kTileColumns), kThreads = (kWarps + kFetchWarps) * kWarp;
+    static constexpr int kWarps = kColumns / (2 * kTileColumns), kThreads = (kWarps + 2 * kFetchWarps) * kWarp;
     static constexpr int kValueBytes = kStageKeys * kSharedChannels * 2,
                          kSlotBytes = kValueBytes + kColumns * kStageKeys * 2;
     static constexpr int kBlocks = kColumns == 64 ? 1 : 2; /* of a multiprocessor */
@@ -514,7 +514,7 @@ __global__ void __launch_bounds__(shared_shape<kColumns>::kThreads, shared_shape
     const auto slot_of = [&](int stage) { return ring + stage % kSlots * shape::kSlotBytes; };
 
     if (warp >= shape::kWarps) { /* fetches */
-        const int thread = static_cast<int>(threadIdx.x) - shape::kWarps * kWarp;
+        const int fetcher = static_cast<int>(threadIdx.x) - shape::kWarps * kWarp, thread = fetcher % kFetchThreads;
         rows_of_pieces::span known = {};
         const auto offset_of = [](int stage) { return static_cast<uint32_t>(stage % kSlots * shape::kSlotBytes); };
         /* A thread has the same chunk of every so many rows, and of every so many columns. */
@@ -559,22 +559,31 @@ __global__ void __launch_bounds__(shared_shape<kColumns>::kThreads, shared_shape
                 probabilities[i] += kStageKeys;
             }
         };
-        for (int stage = 0; stage < min(kSlots - 1, stages); stage++) fetch_values(stage); /* older than the scores */
-        wait_for_predecessor();
-        allow_successor();
-        for (int stage = 0; stage < kSlots - 1; stage++) {
-            if (stage < stages) fetch_probabilities(stage);
-            group_copies();
-        }
-        for (int stage = 0; stage < stages; stage++) {
-            wait_for_copies<kSlots - 2>();
-            __syncthreads();
-            const int next = stage + kSlots - 1; /* in the slot of the stage before this one */
-            if (next < stages) {
-                fetch_values(next);
-                fetch_probabilities(next);
+        const auto fill = [&](auto fetch) {
+            for (int stage = 0; stage < kSlots - 1; stage++) {
+                if (stage < stages) fetch(stage);
+                group_copies();
             }
-            group_copies();
+        };
+        const auto follow = [&](auto fetch) {
+            for (int stage = 0; stage < stages; stage++) {
+                wait_for_copies<kSlots - 2>();
+                __syncthreads();
+                const int next = stage + kSlots - 1; /* in the slot of the stage before this one */
+                if (next < stages) fetch(next);
+                group_copies();
+            }
+        };
+        if (fetcher < kFetchThreads) {
+            fill(fetch_values); /* older than the scores */
+            wait_for_predecessor();
+            allow_successor();
+            follow(fetch_values);
+        } else {
+            wait_for_predecessor();
+            allow_successor();
+            fill(fetch_probabilities);
+            follow(fetch_probabilities);
         }
         return;
     }
