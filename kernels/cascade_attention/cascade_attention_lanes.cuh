@@ -261,7 +261,7 @@ __global__ void __launch_bounds__(kLaneOwnThreads) cascade_lane_own_context(cons
 {
     extern __shared__ uint4 cascade_memory[];
     float *const sums = reinterpret_cast<float *>(cascade_memory); /* [lane][column][channel] */
-    constexpr int kAtOnce = 4;                                     /* columns */
+    constexpr int kAtOnce = 4, kKeysAtOnce = 2;                    /* columns; keys whose loads are in flight */
     allow_successor();
     wait_for_predecessor();
     const int heads = c.heads(), head = static_cast<int>(blockIdx.x) % heads,
@@ -282,19 +282,30 @@ __global__ void __launch_bounds__(kLaneOwnThreads) cascade_lane_own_context(cons
                 if (base + column < c.group && i < channels)
                     sum[column][i] =
                         __ldcg(c.sum_row(head, lane, first_column + base + column) + first_channel + i * kWarp);
-        for (int n = first; n < end; n++) {
-            const qp_bf16 *value = c.a.values + c.key_at(head, sequence, c.dealt.key(lane, n), known) + first_channel;
-            float x[kMostChannels];
+        for (int n = first; n < end; n += kKeysAtOnce) {
+            qp_bf16 x[kKeysAtOnce][kMostChannels] = {}, p[kKeysAtOnce][kAtOnce] = {};
 #pragma unroll
-            for (int i = 0; i < kMostChannels; i++) x[i] = i < channels ? qp_bf16_to_f32(value[i * kWarp]) : 0.0f;
+            for (int k = 0; k < kKeysAtOnce; k++) {
+                if (n + k >= end) continue;
+                const qp_bf16 *value =
+                    c.a.values + c.key_at(head, sequence, c.dealt.key(lane, n + k), known) + first_channel;
 #pragma unroll
-            for (int column = 0; column < kAtOnce; column++) {
-                if (base + column >= c.group) continue;
-                const float p =
-                    qp_bf16_to_f32(c.score_row(head, first_column + base + column)[lane * c.dealt.length + n]);
+                for (int i = 0; i < kMostChannels; i++)
+                    if (i < channels) x[k][i] = value[i * kWarp];
 #pragma unroll
-                for (int i = 0; i < kMostChannels; i++) sum[column][i] = __fmaf_rn(p, x[i], sum[column][i]); /* L2 */
+                for (int column = 0; column < kAtOnce; column++)
+                    if (base + column < c.group)
+                        p[k][column] = c.score_row(head, first_column + base + column)[lane * c.dealt.length + n + k];
             }
+#pragma unroll
+            for (int k = 0; k < kKeysAtOnce; k++)
+#pragma unroll
+                for (int column = 0; column < kAtOnce; column++)
+#pragma unroll
+                    for (int i = 0; i < kMostChannels; i++) /* L2 */
+                        if (n + k < end)
+                            sum[column][i] =
+                                __fmaf_rn(qp_bf16_to_f32(p[k][column]), qp_bf16_to_f32(x[k][i]), sum[column][i]);
         }
 #pragma unroll
         for (int column = 0; column < kAtOnce; column++)
