@@ -36,7 +36,7 @@ cascade_call call_of(const qp_cascade_attention_args &a)
     c.a = args_of_sequence(a), c.row = rows_of(a);
     c.sequences = static_cast<int>(a.sequences);
     c.group = static_cast<int>(a.query_heads / a.key_heads);
-    c.columns = c.sequences * c.group;
+    c.columns = c.sequences * c.group, c.by_group = divisor::of(c.group);
     const positions place(static_cast<int>(a.keys_count), a.context_order);
     c.end = place.blocks() * QP_BLOCK_K;
     const bool whole = a.shared == a.keys_count && a.context_order.lanes == 0; /* lanes sum keys, not positions */
@@ -45,18 +45,14 @@ cascade_call call_of(const qp_cascade_attention_args &a)
         const int64_t run = a.context_order.run, turns = tiles_for(a.keys_count, lanes * run);
         c.dealt.lanes = lanes, c.dealt.run = a.context_order.run;
         c.dealt.length = static_cast<int>(tiles_for(turns * run, kChunk) * kChunk);
+        c.dealt.by_lanes = divisor::of(lanes), c.dealt.by_run = divisor::of(a.context_order.run);
     }
     const int width = c.end > c.dealt.size() ? c.end : c.dealt.size();
     c.stride = static_cast<int>(tiles_for(width, kScoreKeys) * kScoreKeys);
     return c;
 }
 
-/* Shared memory of a block of the softmax. */
-size_t softmax_bytes(const cascade_call &c)
-{
-    const size_t of_row = static_cast<size_t>(c.dealt.size()) * sizeof(qp_bf16);
-    return c.a.keys_count <= QP_SOFTMAX_WARP_MAX ? kSoftmaxWarps * of_row : kWarp * sizeof(float) + of_row;
-}
+constexpr size_t kMostHeld = kSharedBytes - kWarp * sizeof(float); /* of a row in a block of the softmax */
 
 bool takes_scores(const qp_sum_order &order)
 {
@@ -68,7 +64,7 @@ bool takes_context(const qp_cascade_attention_args &a)
 {
     if (a.context_order.lanes == 0) return !a.context_order.narrow;
     return a.context_order.lanes >= kFewestLanes && a.context_order.run <= a.keys_count &&
-           softmax_bytes(call_of(a)) <= kSharedBytes;
+           held_bytes(call_of(a)) <= kMostHeld;
 }
 
 /* Whether four launches cost less than reading what is shared again and again. */
@@ -97,21 +93,27 @@ qp_status launch_scores(const qp_call *call, const cascade_call &c)
     const launch_shape shape = { dim3(static_cast<unsigned>(c.a.key_heads * tiles)),
                                  dim3(lanes ? kLaneScoreThreads : kScoreThreads),
                                  lanes ? kLaneScoreBytes : score_bytes(c.columns), 1 };
-    return launch_dependent(call, kName, lanes ? cascade_lane_scores : cascade_scores, shape, c);
+    const int halved = c.a.order.fold == QP_FOLD_HALVES ? c.a.order.lanes : 0;
+    return launch_dependent(call, kName,
+                            !lanes         ? cascade_scores
+                            : halved == 16 ? cascade_lane_scores<16>
+                            : halved == 32 ? cascade_lane_scores<32>
+                                           : cascade_lane_scores<0>,
+                            shape, c);
 }
 
 template <bool kDealt> qp_status launch_softmax(const qp_call *call, const cascade_call &c)
 {
-    const int64_t rows = c.a.key_heads * c.columns, keys = c.a.keys_count;
-    const size_t bytes = softmax_bytes(c);
-    if (keys <= QP_SOFTMAX_WARP_MAX) {
-        const launch_shape shape = { dim3(blocks_for(rows, kSoftmaxWarps)), dim3(kSoftmaxWarps * kWarp), bytes, 1 };
-        return launch_dependent(call, kName, cascade_softmax_warps<kDealt>, shape, c);
+    const int64_t rows = c.a.key_heads * c.columns;
+    const size_t bytes = held_bytes(c);
+    if (c.a.keys_count <= QP_SOFTMAX_WARP_MAX) {
+        const launch_shape shape = { dim3(blocks_for(rows, kSoftmaxWarps)), dim3(kSoftmaxWarps * kWarp),
+                                     kSoftmaxWarps * bytes, 1 };
+        return launch_dependent(call, kName, cascade_softmax<false, kDealt>, shape, c);
     }
-    const launch_shape shape = { dim3(blocks_for(rows, 1)), dim3(QP_SOFTMAX_THREADS), bytes, 1 };
-    return keys <= QP_SOFTMAX_REGISTERS_MAX
-               ? launch_dependent(call, kName, cascade_softmax_block<true, kDealt>, shape, c)
-               : launch_dependent(call, kName, cascade_softmax_block<false, kDealt>, shape, c);
+    const bool held = bytes <= kMostHeld;
+    const launch_shape shape = { dim3(blocks_for(rows, 1)), dim3(QP_SOFTMAX_THREADS), held ? bytes : 0, 1 };
+    return launch_dependent(call, kName, held ? cascade_softmax<true, kDealt> : cascade_softmax_long, shape, c);
 }
 
 /* Blocks of kColumns columns, where the columns of a head are computed in `parts` parts. */

@@ -3,10 +3,10 @@
  * A column is a query: the sequences' heads that share a key head, [sequence][head of the group]. Keys are dealt to
  * positions (gqa_attention.cuh), and the positions before `split`, a multiple of 16, hold shared keys alone. The block of
  * 16 in which the shared keys end belongs to each sequence, as do those behind it. Four kernels:
- *   1  scores (C1): the keys of 64 positions are the rows of A, the columns those of B; all columns for shared
- *      positions, those of one sequence for its own.
+ *   1  scores (C1): of the keys of 64 positions and all columns, for shared positions, or the columns of one sequence,
+ *      for its own.
  *   2  softmax (C2): each row alone, in place. Where the context is summed by lanes, each lane's probabilities then lie
- *      side by side (dealt_keys).
+ *      side by side (dealt_keys). Meanwhile the values of the shared keys come to L2.
  *   3  the context's chain (C3) over the shared positions: channels by columns. Its accumulators go to the workspace.
  *   4  the chain goes on over each sequence's own positions.
  * 1, 3 and 4 are here on the tensor core; by lanes they are in cascade_attention_lanes.cuh.
@@ -48,16 +48,24 @@ struct rows_of_pieces {
     }
 };
 
+/* Divides numbers n >= 0 with n * by < 2^32: ceil(2^32 / by) is too large by less than by / 2^32 of the quotient. */
+struct divisor {
+    int by;
+    uint64_t inverse;
+
+    static divisor of(int by) { return { by, ((UINT64_C(1) << 32) + static_cast<uint64_t>(by) - 1) / by }; }
+    __device__ __forceinline__ int quotient(int n) const
+    {
+        return static_cast<int>(static_cast<uint64_t>(n) * inverse >> 32);
+    }
+};
+
 /* Keys by the lanes that sum them (sum_order.h, L1): [lane][key of the lane]. */
 struct dealt_keys {
     int lanes, run, length; /* length: between the lanes' places; a multiple of kChunk */
+    divisor by_lanes, by_run;
 
     __host__ __device__ __forceinline__ int size() const { return lanes * length; }
-    __device__ __forceinline__ int of(int key) const
-    {
-        const int number = key / run;
-        return number % lanes * length + number / lanes * run + key % run;
-    }
     /* The keys below `end` that a lane has. */
     __device__ __forceinline__ int count(int lane, int end) const
     {
@@ -65,7 +73,11 @@ struct dealt_keys {
         return end / turn * run + min(max(end % turn - lane * run, 0), run);
     }
     /* The key n of a lane. */
-    __device__ __forceinline__ int key(int lane, int n) const { return (n / run * lanes + lane) * run + n % run; }
+    __device__ __forceinline__ int key(int lane, int n) const
+    {
+        const int number = by_run.quotient(n);
+        return n + (number * (lanes - 1) + lane) * run;
+    }
 };
 
 struct cascade_call {
@@ -75,6 +87,7 @@ struct cascade_call {
     float *sums;      /* the same: [key head][lane][column][channel]; the tensor core has one lane */
     dealt_keys dealt; /* of the context by lanes */
     int sequences, group, columns;
+    divisor by_group;
     int split, end; /* positions: where those of each sequence begin, and where they end; multiples of 16 */
     int stride;     /* between the rows of scores */
 
@@ -94,19 +107,54 @@ struct cascade_call {
     /* Of q and y: where the row of a column begins. */
     __device__ __forceinline__ int64_t query_at(int head, int column) const
     {
-        return ((column / group) * a.query_heads + head * group + column % group) * kHeadDim;
+        const int sequence = by_group.quotient(column);
+        return (sequence * (a.query_heads - group) + head * group + column) * kHeadDim;
     }
     /* Of a pool: where a key's row of a head begins. */
     __device__ __forceinline__ int64_t key_at(int head, int sequence, int key, rows_of_pieces::span &known) const
     {
         return (row.of(sequence, key, known) * a.key_heads + head) * kHeadDim;
     }
+    /* Positions from one on, up to `end`, whose keys lie side by side; `origin`: of a pool, where the row of a head at the
+     * position 0 would begin then. */
+    struct neighbours {
+        int64_t origin;
+        int end;
+    };
+    __device__ __forceinline__ neighbours neighbours_from(int head, int sequence, int start,
+                                                          rows_of_pieces::span &known) const
+    {
+        const positions place = this->place();
+        const int key = place.key_at(start);
+        if (key < 0) return { 0, start };
+        const int64_t of_start = key_at(head, sequence, key, known);
+        const int end = min(key < place.residue ? place.residue : place.keys, known.begin + known.count);
+        return { of_start - start * a.key_heads * kHeadDim, start + end - key };
+    }
+    /* Calls take(row, at, there) for row = first, first + step, ... below `count`: of a pool, where the row of a head begins
+     * that has the position start + row, and whether there is one. Nearly always all are neighbours. */
+    template <class Take>
+    __device__ __forceinline__ void each_row(int head, int sequence, int start, int count, int first, int step,
+                                             rows_of_pieces::span &known, Take take) const
+    {
+        const neighbours found = neighbours_from(head, sequence, start, known);
+        if (start + count <= found.end) {
+            int64_t at = found.origin + (start + first) * a.key_heads * kHeadDim;
+#pragma unroll 2
+            for (int i = first; i < count; i += step, at += step * a.key_heads * kHeadDim) take(i, at, true);
+        } else {
+            for (int i = first; i < count; i += step) {
+                const int key = place().key_at(start + i);
+                take(i, key < 0 ? 0 : key_at(head, sequence, key, known), key >= 0);
+            }
+        }
+    }
 };
 
 /* ---- 1: scores ---- */
 
-constexpr int kScoreKeys = 64, kScoreColumns = 64, kScoreWarps = kScoreKeys / kTileRows,
-              kScoreThreads = kScoreWarps * kWarp;
+constexpr int kScoreKeys = 64, kScoreColumns = 64;
+constexpr int kWarpKeys = 2 * kTileColumns, kScoreWarps = kScoreKeys / kWarpKeys, kScoreThreads = kScoreWarps * kWarp;
 constexpr int kScoreTileBytes = kScoreKeys * kHeadBytes;
 constexpr int kScoreStride = kScoreKeys + kChunk; /* of results in shared memory; banks differ */
 constexpr int kScoreChunks = kScoreKeys / kChunk;
@@ -140,6 +188,15 @@ struct score_item {
     }
 };
 
+/* scores.h, R1 to R3, of two sums. The only query of a sequence sees all keys: the mask is 0, which turns -0 into +0. */
+__device__ __forceinline__ uint32_t pair_of_scores(float low, float high, float scale)
+{
+    const uint32_t product = pair_of(low, high),
+                   scaled = pair_of(__fmul_rn(low_of(product), scale), __fmul_rn(high_of(product), scale));
+    return pair_of(__fadd_rn(low_of(scaled), 0.0f), __fadd_rn(high_of(scaled), 0.0f));
+}
+
+/* A: the queries, B: the keys, so that a lane has the scores of neighbouring keys. */
 __global__ void __launch_bounds__(kScoreThreads, 6) cascade_scores(const __grid_constant__ cascade_call c)
 {
     extern __shared__ uint4 cascade_memory[];
@@ -152,7 +209,6 @@ __global__ void __launch_bounds__(kScoreThreads, 6) cascade_scores(const __grid_
     const score_item item(c);
     const int head = item.head, sequence = item.sequence, start = item.start, count = item.count,
               first_column = item.first_column, columns = item.columns;
-    const positions place = c.place();
     const int thread = static_cast<int>(threadIdx.x), warp = thread / kWarp, lane = thread % kWarp;
     const int own_chunk = thread % kHeadChunks;
     constexpr int kRowsAtOnce = kScoreThreads / kHeadChunks;
@@ -168,17 +224,15 @@ __global__ void __launch_bounds__(kScoreThreads, 6) cascade_scores(const __grid_
     };
 
     rows_of_pieces::span known = {};
-    for (int row = thread / kHeadChunks; row < count; row += kRowsAtOnce) {
-        const int key = place.key_at(start + row); /* what a zero's row holds does not matter */
-        if (key >= 0)
-            copy_async(head_chunk(keys, row, own_chunk),
-                       c.a.keys + c.key_at(head, sequence, key, known) + own_chunk * kChunk);
-    }
+    /* What a zero's row holds does not matter. */
+    c.each_row(head, sequence, start, count, thread / kHeadChunks, kRowsAtOnce, known,
+               [&](int row, int64_t at, bool there) {
+                   if (there) copy_async(head_chunk(keys, row, own_chunk), c.a.keys + at + own_chunk * kChunk);
+               });
     fetch_queries(0);
     group_copies();
 
-    qp_scores_args of_scores = scores_args(c.a);
-    uint32_t a[kHeadBlocks][4];
+    uint32_t b[kHeadBlocks][4]; /* two tiles of 8 keys */
     const int tiles = (columns + kScoreColumns - 1) / kScoreColumns;
     for (int tile = 0; tile < tiles; tile++) {
         if (tile + 1 < tiles) fetch_queries(tile + 1);
@@ -188,30 +242,30 @@ __global__ void __launch_bounds__(kScoreThreads, 6) cascade_scores(const __grid_
         if (tile == 0) {
 #pragma unroll
             for (int block = 0; block < kHeadBlocks; block++)
-                load_matrices(a[block], head_chunk(keys, warp * kTileRows + lane % 16, 2 * block + lane / 16));
+                load_matrices(b[block],
+                              head_chunk(keys, warp * kWarpKeys + lane % 8 + lane / 16 * 8, 2 * block + lane / 8 % 2));
             __syncthreads(); /* results take their place */
         }
         const int of_tile = min(kScoreColumns, columns - tile * kScoreColumns);
         unsigned char *of_queries = queries + tile % 2 * kScoreTileBytes;
-        if (warp * kTileRows < count)
-            for (int column = 0; column < of_tile; column += 2 * kTileColumns) {
+        if (warp * kWarpKeys < count)
+            for (int column = 0; column < of_tile; column += kTileRows) {
                 float sum[2][4] = {};
 #pragma unroll
                 for (int block = 0; block < kHeadBlocks; block++) {
-                    uint32_t b[4];
-                    load_matrices(b,
-                                  head_chunk(of_queries, column + lane % 8 + lane / 16 * 8, 2 * block + lane / 8 % 2));
-                    const uint32_t first[2] = { b[0], b[1] }, second[2] = { b[2], b[3] };
-                    block_fma(sum[0], a[block], first);
-                    block_fma(sum[1], a[block], second);
+                    uint32_t a[4];
+                    load_matrices(a, head_chunk(of_queries, column + lane % 16, 2 * block + lane / 16));
+                    const uint32_t first[2] = { b[block][0], b[block][1] }, second[2] = { b[block][2], b[block][3] };
+                    block_fma(sum[0], a, first);
+                    block_fma(sum[1], a, second);
                 }
 #pragma unroll
                 for (int i = 0; i < 2; i++)
 #pragma unroll
-                    for (int n = 0; n < 4; n++) /* the only query of a sequence sees all keys */
-                        results[(column + i * kTileColumns + 2 * lane_quad() + n % 2) * kScoreStride +
-                                warp * kTileRows + lane_row() + n / 2 * 8] =
-                            scale_and_mask(of_scores, qp_bf16_from_f32(sum[i][n]), 0, 0);
+                    for (int half = 0; half < 2; half++)
+                        *reinterpret_cast<uint32_t *>(results + (column + lane_row() + half * 8) * kScoreStride +
+                                                      warp * kWarpKeys + i * kTileColumns + 2 * lane_quad()) =
+                            pair_of_scores(sum[i][2 * half], sum[i][2 * half + 1], c.a.scale);
             }
         __syncthreads();
         for (int piece = thread; piece < of_tile * kScoreChunks; piece += kScoreThreads) {
@@ -226,62 +280,77 @@ __global__ void __launch_bounds__(kScoreThreads, 6) cascade_scores(const __grid_
 
 /* ---- 2: softmax ---- */
 
-__device__ __forceinline__ float largest_of_keys(const qp_bf16 *row, const positions &place, int first, int step)
+constexpr int kQuad = 4, kQuadsAtOnce = 3; /* positions; quads that a thread has in flight */
+constexpr int kSoftmaxWarps = 4;
+
+/* Starts to bring the values of the shared keys to L2, where the chain over them then finds them; memory is idle now. One
+ * thread of a warp has a key, of all heads: a warp's threads would take turns. */
+__device__ __forceinline__ void prefetch_values(const cascade_call &c)
 {
-    float max = -INFINITY;
-#pragma unroll 4
-    for (int i = first; i < place.keys; i += step) max = fmaxf(max, qp_bf16_to_f32(row[place.of(i)]));
-    return max;
+    const int blocks = min(static_cast<int>(gridDim.x), kMultiprocessors), block = static_cast<int>(blockIdx.x),
+              thread = static_cast<int>(threadIdx.x), step = blocks * static_cast<int>(blockDim.x) / kWarp,
+              width = c.heads() * kHeadDim;
+    if (block >= blocks || thread % kWarp > 0) return;
+    const positions place = c.place();
+    rows_of_pieces::span known = {};
+    for (int at = block + blocks * (thread / kWarp); at < c.split; at += step)
+        if (const int key = place.key_at(at); key >= 0)
+            prefetch(c.a.values + c.row.of(0, key, known) * width, width * static_cast<int>(sizeof(qp_bf16)));
 }
 
-/* Where the probabilities of a row go: by lanes to shared memory first, as the row is still read. */
-template <bool kDealt> struct probability_row {
-    qp_bf16 *row, *dealt;
-    positions place;
-    const dealt_keys &keys;
+/* The exponentials of a row in shared memory, each in place of its score. A sum asks for each once. */
+struct held_exponentials {
+    float *row; /* by keys */
+    float max;
 
-    __device__ __forceinline__ void put(int key, float probability) const
+    __device__ __forceinline__ float one(int key) const { return row[key] = exponential(row[key], max); }
+    __device__ __forceinline__ float4 four(int key) const
     {
-        qp_bf16 *to = kDealt ? dealt + keys.of(key) : row + place.of(key);
-        *to = qp_bf16_from_f32(probability); /* R4 */
-    }
-    /* After a barrier of the row's threads. */
-    __device__ __forceinline__ void finish(int end, int thread, int threads) const
-    {
-        if constexpr (kDealt) {
-            for (int i = thread; i < keys.size() / kChunk; i += threads)
-                reinterpret_cast<uint4 *>(row)[i] = reinterpret_cast<const uint4 *>(dealt)[i];
-        } else { /* the positions without a key have no probability */
-            const int behind = place.keys + place.zeros;
-            if (thread < place.zeros) row[place.residue + thread] = qp_bf16{ 0 };
-            if (thread < end - behind) row[behind + thread] = qp_bf16{ 0 };
-        }
+        if (key % kQuad != 0) return float4{ one(key), one(key + 1), one(key + 2), one(key + 3) };
+        float4 &x = *reinterpret_cast<float4 *>(row + key);
+        return x = float4{ exponential(x.x, max), exponential(x.y, max), exponential(x.z, max), exponential(x.w, max) };
     }
 };
 
-constexpr int kSoftmaxWarps = 4;
+/* Finds the keys of four positions from a multiple of 4 on. */
+struct quads_of_keys {
+    positions place;
+    bool aligned; /* the first key's number is a multiple of 4, too */
 
-/* S1: a warp a row. */
-template <bool kDealt>
-__global__ void __launch_bounds__(kSoftmaxWarps *kWarp) cascade_softmax_warps(const __grid_constant__ cascade_call c)
-{
-    extern __shared__ uint4 cascade_memory[];
-    wait_for_predecessor();
-    allow_successor(); /* what is older than the scores may be read now */
-    const int warp = static_cast<int>(threadIdx.x) / kWarp, lane = static_cast<int>(threadIdx.x) % kWarp;
-    const int64_t number = static_cast<int64_t>(blockIdx.x) * kSoftmaxWarps + warp;
-    if (number >= static_cast<int64_t>(c.heads()) * c.columns) return;
-    qp_bf16 *const row = c.scores + number * c.stride;
-    const positions place = c.place();
-    const row_exponentials e = { row, place, largest_of_warp(largest_of_keys(row, place, lane, kWarp)) };
-    const float sum = softmax_warp_sum(e, place.keys, lane, kWarp);
-    const probability_row<kDealt> to = { row, reinterpret_cast<qp_bf16 *>(cascade_memory) + warp * c.dealt.size(),
-                                         place, c.dealt };
-#pragma unroll 4
-    for (int i = lane; i < place.keys; i += kWarp) to.put(i, __fdiv_rn(e.one(i), sum)); /* R3 */
-    __syncwarp();
-    to.finish(c.end, lane, kWarp);
-}
+    __device__ __forceinline__ explicit quads_of_keys(const positions &place)
+        : place(place), aligned(place.zeros == 0 || (place.residue % kQuad == 0 && place.zeros % kQuad == 0))
+    {
+    }
+    /* The first key of an aligned quad of neighbours, or -1. */
+    __device__ __forceinline__ int first_key(int at) const
+    {
+        const int key = place.key_at(at);
+        return aligned && key + kQuad <= place.keys ? key : -1;
+    }
+};
+
+/* x / sum, as __fdiv_rn has it, for many x: a quotient that is off by less than a unit in the last place, its exact
+ * remainder and the correctly rounded 1 / sum give the correctly rounded quotient (Markstein, IBM Journal of Research and
+ * Development 34, 1990). The first quotient may be off by more, so there are two steps. For a sum from 1 to 2^24. */
+struct quotients {
+    float sum, inverse; /* 1 / sum */
+
+    __device__ __forceinline__ float one(float x) const
+    {
+        float quotient = __fmul_rn(x, inverse);
+        quotient = __fmaf_rn(__fmaf_rn(-quotient, sum, x), inverse, quotient);
+        return __fmaf_rn(__fmaf_rn(-quotient, sum, x), inverse, quotient);
+    }
+    /* R3, R4 of four. */
+    __device__ __forceinline__ uint64_t four(const float4 &x) const
+    {
+        constexpr float kLeast = 0x1p-100f; /* the remainder of what is less may not be exact */
+        const bool exact = fminf(fminf(x.x, x.y), fminf(x.z, x.w)) >= kLeast;
+        const uint32_t low = exact ? pair_of(one(x.x), one(x.y)) : pair_of(__fdiv_rn(x.x, sum), __fdiv_rn(x.y, sum)),
+                       high = exact ? pair_of(one(x.z), one(x.w)) : pair_of(__fdiv_rn(x.z, sum), __fdiv_rn(x.w, sum));
+        return static_cast<uint64_t>(high) << 32 | low;
+    }
+};
 
 /* Of a block of QP_SOFTMAX_THREADS; each thread gets it. */
 __device__ __forceinline__ float largest_of_block(float max, float *shared)
@@ -292,67 +361,133 @@ __device__ __forceinline__ float largest_of_block(float max, float *shared)
     return largest_of_warp(shared[threadIdx.x % kWarp]);
 }
 
-/* S2 to S4: a block a row. kHeld: S2, where each thread holds its exponentials. */
-template <bool kHeld, bool kDealt>
-__global__ void __launch_bounds__(QP_SOFTMAX_THREADS) cascade_softmax_block(const __grid_constant__ cascade_call c)
+/* Of the row `number` of scores: the number that it has in the tensor of its sequence. */
+__device__ __forceinline__ int row_of_sequence(const cascade_call &c, int number)
 {
-    constexpr int kMost = QP_SOFTMAX_REGISTERS_MAX / QP_SOFTMAX_THREADS;
+    const int head = number / c.columns, column = number % c.columns;
+    return head * c.group + column % c.group;
+}
+
+/* Of a row in shared memory. */
+inline size_t held_bytes(const cascade_call &c) { return static_cast<size_t>(c.end) * sizeof(float); }
+
+/* S1: a warp a row. S2 to S4, kBlock: a block a row. A row is read and written once, and meanwhile held in shared memory,
+ * in f32. */
+template <bool kBlock, bool kDealt>
+__global__ void __launch_bounds__(kBlock ? QP_SOFTMAX_THREADS : kSoftmaxWarps *kWarp, kBlock ? 2 : 6)
+    cascade_softmax(const __grid_constant__ cascade_call c)
+{
+    constexpr int kThreads = kBlock ? QP_SOFTMAX_THREADS : kWarp, kRows = kBlock ? 1 : kSoftmaxWarps;
     extern __shared__ uint4 cascade_memory[];
-    float *const of_warps = reinterpret_cast<float *>(cascade_memory);
+    __shared__ float of_warps[kWarp];
+    wait_for_predecessor();
+    allow_successor(); /* what is older than the scores may be read now */
+    const int thread = static_cast<int>(threadIdx.x) % kThreads, own = static_cast<int>(threadIdx.x) / kThreads;
+    const int number = static_cast<int>(blockIdx.x) * kRows + own;
+    if (number >= c.heads() * c.columns) return; /* whole warps, which meet no others */
+    uint64_t *const row = reinterpret_cast<uint64_t *>(c.scores + static_cast<int64_t>(number) * c.stride);
+    float *const held = reinterpret_cast<float *>(cascade_memory) + own * c.end;
+    prefetch_values(c);
+    const quads_of_keys quad(c.place());
+    const int quads = c.end / kQuad, keys = quad.place.keys;
+
+    float max = -INFINITY;
+    for (int base = thread; base < quads; base += kQuadsAtOnce * kThreads) {
+        uint64_t scores[kQuadsAtOnce];
+#pragma unroll
+        for (int i = 0; i < kQuadsAtOnce; i++)
+            if (base + i * kThreads < quads) scores[i] = __ldcg(row + base + i * kThreads);
+#pragma unroll
+        for (int i = 0; i < kQuadsAtOnce; i++) {
+            if (base + i * kThreads >= quads) continue;
+            const int at = (base + i * kThreads) * kQuad, first = quad.first_key(at);
+            if (first >= 0) {
+                const uint32_t low = static_cast<uint32_t>(scores[i]), high = static_cast<uint32_t>(scores[i] >> 32);
+                const float4 x = { low_of(low), high_of(low), low_of(high), high_of(high) };
+                *reinterpret_cast<float4 *>(held + first) = x;
+                max = fmaxf(max, fmaxf(fmaxf(x.x, x.y), fmaxf(x.z, x.w)));
+                continue;
+            }
+#pragma unroll 1
+            for (int n = 0; n < kQuad; n++) {
+                const int key = quad.place.key_at(at + n);
+                if (key >= 0) max = fmaxf(max, held[key] = low_of(static_cast<uint32_t>(scores[i] >> 16 * n)));
+            }
+        }
+    }
+    float sum;
+    if constexpr (kBlock) {
+        const held_exponentials e = { held, largest_of_block(max, of_warps) };
+        sum = softmax_block_sum<int>(e, keys, row_of_sequence(c, number), of_warps);
+    } else {
+        const held_exponentials e = { held, largest_of_warp(max) };
+        __syncwarp();
+        sum = softmax_warp_sum<int>(e, keys, thread, kWarp);
+        __syncwarp();
+    }
+    const quotients by_sum = { sum, __fdiv_rn(1.0f, sum) };
+    if constexpr (kDealt) { /* neighbouring threads have quads of different lanes: so have neighbours in a row */
+#pragma unroll 1
+        for (int i = thread; i < c.dealt.size() / kQuad; i += kThreads) {
+            const int number_of_lane = c.dealt.by_lanes.quotient(i), lane = i - number_of_lane * c.dealt.lanes;
+            const auto one = [&](int n) {
+                const int key = c.dealt.key(lane, number_of_lane * kQuad + n);
+                return key < keys ? held[key] : 0.0f;
+            };
+            row[lane * (c.dealt.length / kQuad) + number_of_lane] =
+                by_sum.four(float4{ one(0), one(1), one(2), one(3) });
+        }
+    } else { /* a zero has no probability */
+#pragma unroll 1
+        for (int i = thread; i < quads; i += kThreads) {
+            const int first = quad.first_key(i * kQuad);
+            const auto one = [&](int n) {
+                const int key = quad.place.key_at(i * kQuad + n);
+                return key < 0 ? 0.0f : held[key];
+            };
+            row[i] = by_sum.four(first >= 0 ? *reinterpret_cast<const float4 *>(held + first)
+                                            : float4{ one(0), one(1), one(2), one(3) });
+        }
+    }
+}
+
+/* S2 to S4 of rows that are too long to be held. */
+__global__ void __launch_bounds__(QP_SOFTMAX_THREADS) cascade_softmax_long(const __grid_constant__ cascade_call c)
+{
+    __shared__ float of_warps[kWarp];
     wait_for_predecessor();
     allow_successor();
-    const int thread = static_cast<int>(threadIdx.x);
-    qp_bf16 *const row = c.scores + static_cast<int64_t>(blockIdx.x) * c.stride;
+    const int thread = static_cast<int>(threadIdx.x), number = static_cast<int>(blockIdx.x);
+    qp_bf16 *const row = c.scores + static_cast<int64_t>(number) * c.stride;
     const positions place = c.place();
-    const probability_row<kDealt> to = { row, reinterpret_cast<qp_bf16 *>(of_warps + kWarp), place, c.dealt };
-    if constexpr (kHeld) {
-        float x[kMost], max = -INFINITY, sum = 0.0f;
-#pragma unroll
-        for (int n = 0; n < kMost; n++) {
-            const int i = thread + n * QP_SOFTMAX_THREADS;
-            x[n] = i < place.keys ? qp_bf16_to_f32(row[place.of(i)]) : -INFINITY;
-            max = fmaxf(max, x[n]);
-        }
-        max = largest_of_block(max, of_warps);
-#pragma unroll
-        for (int n = 0; n < kMost; n++) {
-            if (thread + n * QP_SOFTMAX_THREADS >= place.keys) continue;
-            x[n] = exponential(x[n], max);
-            sum = __fadd_rn(sum, x[n]);
-        }
-        sum = softmax_block_fold(sum, of_warps);
-#pragma unroll
-        for (int n = 0; n < kMost; n++) {
-            const int i = thread + n * QP_SOFTMAX_THREADS;
-            if (i < place.keys) to.put(i, __fdiv_rn(x[n], sum)); /* R3 */
-        }
-    } else {
-        const float max = largest_of_block(largest_of_keys(row, place, thread, QP_SOFTMAX_THREADS), of_warps);
-        const int head = static_cast<int>(blockIdx.x) / c.columns, column = static_cast<int>(blockIdx.x) % c.columns;
-        const row_exponentials e = { row, place, max };
-        const float sum = softmax_block_sum(e, place.keys, head * c.group + column % c.group, of_warps);
+    float max = -INFINITY;
 #pragma unroll 4
-        for (int i = thread; i < place.keys; i += QP_SOFTMAX_THREADS) to.put(i, __fdiv_rn(e.one(i), sum)); /* R3 */
+    for (int i = thread; i < place.keys; i += QP_SOFTMAX_THREADS) max = fmaxf(max, qp_bf16_to_f32(row[place.of(i)]));
+    const row_exponentials e = { row, place, largest_of_block(max, of_warps) };
+    const float sum = softmax_block_sum(e, place.keys, row_of_sequence(c, number), of_warps);
+#pragma unroll 4
+    for (int i = thread; i < c.end; i += QP_SOFTMAX_THREADS) {
+        const int key = place.key_at(i); /* R3, R4; a zero has no probability */
+        row[i] = key < 0 ? qp_bf16{ 0 } : qp_bf16_from_f32(__fdiv_rn(e.one(key), sum));
     }
-    __syncthreads();
-    to.finish(c.end, thread, QP_SOFTMAX_THREADS);
 }
 
 /* ---- 3: the chain over the shared positions ---- */
 
 constexpr int kStageSteps = 8, kStageKeys = kStageSteps * QP_BLOCK_K; /* a stage: so many blocks of 16 positions */
 constexpr int kSharedChannels = 2 * kTileRows, kSharedChunks = kSharedChannels / kChunk;
-constexpr int kFetchWarps = 4, kFetchThreads = kFetchWarps * kWarp;
+constexpr int kFetchWarps = 4, kFetchThreads = kFetchWarps * kWarp; /* of values; as many fetch probabilities */
 constexpr int kStageChunks = kStageKeys / kChunk;
 
 static_assert(kStageChunks == kHeadChunks, "a column's probabilities of a stage lie as a row of keys does");
 
 /* kColumns: of a block; a warp has 16 of them, and all channels of the block. */
 template <int kColumns> struct shared_shape {
-    static constexpr int kWarps = kColumns / (2 * kTileColumns), kThreads = (kWarps + kFetchWarps) * kWarp;
+    static constexpr int kWarps = kColumns / (2 * kTileColumns), kThreads = (kWarps + 2 * kFetchWarps) * kWarp;
     static constexpr int kValueBytes = kStageKeys * kSharedChannels * 2,
                          kSlotBytes = kValueBytes + kColumns * kStageKeys * 2;
-    static constexpr int kSlots = kColumns == 64 ? 4 : kColumns == 32 ? 6 : 8;
+    static constexpr int kBlocks = kColumns == 64 ? 1 : 2; /* of a multiprocessor */
+    static constexpr int kSlots = kColumns == 32 ? 7 : 9;
     static constexpr size_t kBytes = static_cast<size_t>(kSlots) * kSlotBytes;
 };
 
@@ -363,7 +498,7 @@ __device__ __forceinline__ uint4 *shared_value_chunk(unsigned char *slot, int ro
 }
 
 template <int kColumns>
-__global__ void __launch_bounds__(shared_shape<kColumns>::kThreads, 2)
+__global__ void __launch_bounds__(shared_shape<kColumns>::kThreads, shared_shape<kColumns>::kBlocks)
     cascade_shared_context(const __grid_constant__ cascade_call c)
 {
     using shape = shared_shape<kColumns>;
@@ -379,48 +514,76 @@ __global__ void __launch_bounds__(shared_shape<kColumns>::kThreads, 2)
     const auto slot_of = [&](int stage) { return ring + stage % kSlots * shape::kSlotBytes; };
 
     if (warp >= shape::kWarps) { /* fetches */
-        const int thread = static_cast<int>(threadIdx.x) - shape::kWarps * kWarp;
-        const positions place = c.place();
+        const int fetcher = static_cast<int>(threadIdx.x) - shape::kWarps * kWarp, thread = fetcher % kFetchThreads;
         rows_of_pieces::span known = {};
+        const auto offset_of = [](int stage) { return static_cast<uint32_t>(stage % kSlots * shape::kSlotBytes); };
+        /* A thread has the same chunk of every so many rows, and of every so many columns. */
+        constexpr int kRowsAtOnce = kFetchThreads / kSharedChunks, kColumnsAtOnce = kFetchThreads / kStageChunks;
+        constexpr int kOwnColumns = kColumns / kColumnsAtOnce;
+        static_assert(kRowsAtOnce % 8 == 0 && kColumnsAtOnce % 8 == 0, "chunks are in the same order in all of them");
+        const int row = thread / kSharedChunks, chunk = thread % kSharedChunks, width = heads * kHeadDim;
+        const qp_bf16 *const values = c.a.values + part * kSharedChannels + chunk * kChunk;
+        const uint32_t to_values = shared_address(shared_value_chunk(ring, row, chunk));
+        cascade_call::neighbours found = {};
         const auto fetch_values = [&](int stage) {
-            const int chunk = thread % kSharedChunks;
+            const int start = stage * kStageKeys, end = start + kStageKeys;
+            if (end > found.end) found = c.neighbours_from(head, 0, start, known);
+            if (end <= min(found.end, c.split)) {
+                const qp_bf16 *from = values + found.origin + static_cast<int64_t>(start + row) * width;
+                const uint32_t to = to_values + offset_of(stage);
 #pragma unroll
-            for (int i = 0; i < kStageKeys * kSharedChunks / kFetchThreads; i++) {
-                const int row = thread / kSharedChunks + i * (kFetchThreads / kSharedChunks),
-                          position = stage * kStageKeys + row;
-                if (position >= c.split) continue;
-                const int key = place.key_at(position);
-                copy_async(shared_value_chunk(slot_of(stage), row, chunk),
-                           c.a.values + c.key_at(head, 0, max(key, 0), known) + part * kSharedChannels + chunk * kChunk,
-                           key >= 0);
+                for (int i = 0; i < kStageKeys; i += kRowsAtOnce, from += kRowsAtOnce * static_cast<int64_t>(width))
+                    copy_async(to + i * kSharedChunks * kChunkBytes, from);
+            } else {
+                unsigned char *const slot = slot_of(stage);
+                c.each_row(head, 0, start, min(end, c.split) - start, row, kRowsAtOnce, known,
+                           [&](int i, int64_t at, bool there) {
+                               copy_async(shared_value_chunk(slot, i, chunk), values + at, there);
+                           });
             }
         };
+        const int column = thread / kStageChunks, of_stage = thread % kStageChunks * kChunk;
+        const uint32_t to_probabilities =
+            shared_address(head_chunk(ring + shape::kValueBytes, column, thread % kStageChunks));
+        const qp_bf16 *probabilities[kOwnColumns]; /* of the next stage */
+#pragma unroll
+        for (int i = 0; i < kOwnColumns; i++)
+            probabilities[i] =
+                c.score_row(head, min(first_column + column + i * kColumnsAtOnce, c.columns - 1)) + of_stage;
         const auto fetch_probabilities = [&](int stage) {
-            const int chunk = thread % kStageChunks, position = stage * kStageKeys + chunk * kChunk;
-            if (position >= c.split) return;
+            if (stage * kStageKeys + of_stage >= c.split) return;
+            const uint32_t to = to_probabilities + offset_of(stage);
 #pragma unroll
-            for (int i = 0; i < kColumns * kStageChunks / kFetchThreads; i++) {
-                const int column = thread / kStageChunks + i * (kFetchThreads / kStageChunks);
-                copy_async(head_chunk(slot_of(stage) + shape::kValueBytes, column, chunk),
-                           c.score_row(head, min(first_column + column, c.columns - 1)) + position);
+            for (int i = 0; i < kOwnColumns; i++) {
+                copy_async(to + i * kColumnsAtOnce * kStageChunks * kChunkBytes, probabilities[i]);
+                probabilities[i] += kStageKeys;
             }
         };
-        for (int stage = 0; stage < min(kSlots - 1, stages); stage++) fetch_values(stage); /* older than the scores */
-        wait_for_predecessor();
-        allow_successor();
-        for (int stage = 0; stage < kSlots - 1; stage++) {
-            if (stage < stages) fetch_probabilities(stage);
-            group_copies();
-        }
-        for (int stage = 0; stage < stages; stage++) {
-            wait_for_copies<kSlots - 2>();
-            __syncthreads();
-            const int next = stage + kSlots - 1; /* in the slot of the stage before this one */
-            if (next < stages) {
-                fetch_values(next);
-                fetch_probabilities(next);
+        const auto fill = [&](auto fetch) {
+            for (int stage = 0; stage < kSlots - 1; stage++) {
+                if (stage < stages) fetch(stage);
+                group_copies();
             }
-            group_copies();
+        };
+        const auto follow = [&](auto fetch) {
+            for (int stage = 0; stage < stages; stage++) {
+                wait_for_copies<kSlots - 2>();
+                __syncthreads();
+                const int next = stage + kSlots - 1; /* in the slot of the stage before this one */
+                if (next < stages) fetch(next);
+                group_copies();
+            }
+        };
+        if (fetcher < kFetchThreads) {
+            fill(fetch_values); /* older than the scores */
+            wait_for_predecessor();
+            allow_successor();
+            follow(fetch_values);
+        } else {
+            wait_for_predecessor();
+            allow_successor();
+            fill(fetch_probabilities);
+            follow(fetch_probabilities);
         }
         return;
     }
@@ -431,44 +594,53 @@ __global__ void __launch_bounds__(shared_shape<kColumns>::kThreads, 2)
     struct fragments {
         uint32_t a[kAhead][2][4], b[kAhead][4];
     } even, odd;
-    for (int stage = 0; stage < stages; stage++) {
+    /* Past the end of the last stage, too: what is there is not added. */
+    const auto load = [&](fragments &f, int stage, int step) {
         unsigned char *const slot = slot_of(stage);
-        const int count = min(kStageSteps, steps - stage * kStageSteps);
-        const auto load = [&](fragments &f, int step) {
-            const int of_step = lane % 8 + lane / 16 * 8, chunk = lane / 8 % 2;
+        const int of_step = lane % 8 + lane / 16 * 8, chunk = lane / 8 % 2;
 #pragma unroll
-            for (int i = 0; i < kAhead; i++) {
-                if (step + i >= count) continue;
+        for (int i = 0; i < kAhead; i++) {
 #pragma unroll
-                for (int m = 0; m < 2; m++)
-                    load_matrices_transposed(
-                        f.a[i][m], shared_value_chunk(slot, (step + i) * QP_BLOCK_K + of_step, 2 * m + chunk));
-                load_matrices(f.b[i], head_chunk(slot + shape::kValueBytes, warp * 2 * kTileColumns + of_step,
-                                                 2 * (step + i) + chunk));
+            for (int m = 0; m < 2; m++)
+                load_matrices_transposed(f.a[i][m],
+                                         shared_value_chunk(slot, (step + i) * QP_BLOCK_K + of_step, 2 * m + chunk));
+            load_matrices(f.b[i], head_chunk(slot + shape::kValueBytes, warp * 2 * kTileColumns + of_step,
+                                             2 * (step + i) + chunk));
+        }
+    };
+    const auto add = [&](const fragments &f, int count) {
+#pragma unroll
+        for (int i = 0; i < kAhead; i++) {
+            if (i >= count) continue;
+            const uint32_t first[2] = { f.b[i][0], f.b[i][1] }, second[2] = { f.b[i][2], f.b[i][3] };
+#pragma unroll
+            for (int m = 0; m < 2; m++) {
+                block_fma(sum[m][0], f.a[i][m], first);
+                block_fma(sum[m][1], f.a[i][m], second);
             }
-        };
-        const auto add = [&](const fragments &f, int step) {
-#pragma unroll
-            for (int i = 0; i < kAhead; i++) {
-                if (step + i >= count) continue;
-                const uint32_t first[2] = { f.b[i][0], f.b[i][1] }, second[2] = { f.b[i][2], f.b[i][3] };
-#pragma unroll
-                for (int m = 0; m < 2; m++) {
-                    block_fma(sum[m][0], f.a[i][m], first);
-                    block_fma(sum[m][1], f.a[i][m], second);
-                }
-            }
-        };
-        __syncthreads();
-        load(even, 0);
+        }
+    };
+    /* Fragments are loaded while the ones before them are added, also those of the stage that comes next: so the chain
+     * does not wait for it. `count`: steps that the stage has. */
+    const auto add_stage = [&](int stage, int count) {
 #pragma unroll
         for (int step = 0; step < kStageSteps; step += 2 * kAhead) {
-            load(odd, step + kAhead);
-            add(even, step);
-            load(even, step + 2 * kAhead);
-            add(odd, step + kAhead);
+            load(odd, stage, step + kAhead);
+            add(even, count - step);
+            if (step + 2 * kAhead < kStageSteps) {
+                load(even, stage, step + 2 * kAhead);
+            } else if (stage + 1 < stages) {
+                __syncthreads(); /* the next stage is there, and this one has been read */
+                load(even, stage + 1, 0);
+            }
+            add(odd, count - step - kAhead);
         }
-    }
+    };
+    __syncthreads();
+    load(even, 0, 0);
+    const int whole = steps / kStageSteps;
+    for (int stage = 0; stage < whole; stage++) add_stage(stage, kStageSteps);
+    if (whole < stages) add_stage(whole, steps % kStageSteps);
 #pragma unroll
     for (int m = 0; m < 2; m++)
 #pragma unroll
@@ -504,16 +676,16 @@ __global__ void __launch_bounds__(kOwnThreads) cascade_own_context(const __grid_
               sequence = static_cast<int>(blockIdx.x) / heads;
     const int thread = static_cast<int>(threadIdx.x), warp = thread / kWarp, lane = thread % kWarp;
     const int steps = (c.end - c.split) / QP_BLOCK_K, stages = (steps + kOwnSteps - 1) / kOwnSteps;
-    const positions place = c.place();
     const auto slot_of = [&](int stage) { return ring + stage % kOwnSlots * kOwnSlotBytes; };
     rows_of_pieces::span known = {};
     const auto fetch = [&](int stage) {
         const int start = c.split + stage * kOwnKeys, count = min(kOwnKeys, c.end - start);
-        for (int row = thread / kHeadChunks; row < count; row += kOwnThreads / kHeadChunks) {
-            const int key = place.key_at(start + row), chunk = thread % kHeadChunks;
-            copy_async(head_chunk(slot_of(stage), row, chunk),
-                       c.a.values + c.key_at(head, sequence, max(key, 0), known) + chunk * kChunk, key >= 0);
-        }
+        const int own_chunk = thread % kHeadChunks;
+        unsigned char *const slot = slot_of(stage);
+        c.each_row(head, sequence, start, count, thread / kHeadChunks, kOwnThreads / kHeadChunks, known,
+                   [&](int row, int64_t at, bool there) {
+                       copy_async(head_chunk(slot, row, own_chunk), c.a.values + at + own_chunk * kChunk, there);
+                   });
         const int column = thread / kOwnChunks, chunk = thread % kOwnChunks;
         if (column < kTileColumns && chunk * kChunk < count)
             copy_async(own_chunk_of(slot_of(stage), column, chunk),

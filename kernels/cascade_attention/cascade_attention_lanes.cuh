@@ -23,22 +23,33 @@ __device__ __forceinline__ void put_chunk(float *to, const uint4 &chunk)
     reinterpret_cast<float4 *>(to)[1] = float4{ low_of(chunk.z), high_of(chunk.z), low_of(chunk.w), high_of(chunk.w) };
 }
 
+/* Four f32 from a multiple of 16 bytes, in one access. */
+__device__ __forceinline__ void take_quad(float *to, const float *from)
+{
+    const float4 x = *reinterpret_cast<const float4 *>(from);
+    to[0] = x.x, to[1] = x.y, to[2] = x.z, to[3] = x.w;
+}
+
 __device__ __forceinline__ uint4 load_chunk(const qp_bf16 *p) { return __ldcg(reinterpret_cast<const uint4 *>(p)); }
 
 /* ---- 1: scores ---- */
 
-constexpr int kLaneTile = 4; /* keys and columns of a thread */
-constexpr int kLaneGroups = kScoreKeys / kLaneTile, kLaneScoreThreads = kLaneGroups * kLaneGroups;
+constexpr int kLaneTile = 4, kLaneKeyTile = 2 * kLaneTile; /* columns and keys of a thread */
+constexpr int kKeyGroups = kScoreKeys / kLaneKeyTile, kLaneScoreThreads = kKeyGroups * kScoreColumns / kLaneTile;
 constexpr int kFoldLevels = 5; /* of QP_MAX_LANES lanes */
 constexpr size_t kLaneScoreBytes = 2 * kHeadDim * kScoreKeys * sizeof(float);
 
 static_assert(1 << kFoldLevels == QP_MAX_LANES, "a level halves the lanes");
+static_assert(kLaneTile == 4, "the scores of so many keys are written at once");
 
 /* Lanes with as many elements of a head each. */
 inline bool lanes_fit_head(const qp_sum_order &order) { return kHeadDim % (order.lanes * order.run) == 0; }
 
 /* The elements of a head lie lane after lane. Folded by halves, lanes come in the order of their reversed bits: then those
- * that are added first are neighbours, and a sum waits for its partner in the place of its level. */
+ * that are added first are neighbours, and a sum waits for its partner in the place of its level. A thread has four keys,
+ * the four that lie half a tile further on, and four columns. kLanes: so many, which fold by halves, and the compiler knows
+ * the place of nearly every sum; or 0, any. */
+template <int kLanes>
 __global__ void __launch_bounds__(kLaneScoreThreads, 2) cascade_lane_scores(const __grid_constant__ cascade_call c)
 {
     extern __shared__ uint4 cascade_memory[];
@@ -50,12 +61,12 @@ __global__ void __launch_bounds__(kLaneScoreThreads, 2) cascade_lane_scores(cons
 
     const score_item item(c);
     const positions place = c.place();
-    const qp_scores_args of_scores = scores_args(c.a);
-    const int lanes = c.a.order.lanes, run = c.a.order.run, elements = kHeadDim / lanes;
-    const bool halves = c.a.order.fold == QP_FOLD_HALVES;
+    const int lanes = kLanes ? kLanes : c.a.order.lanes, run = c.a.order.run, elements = kHeadDim / lanes;
+    const bool halves = kLanes || c.a.order.fold == QP_FOLD_HALVES;
     const int thread = static_cast<int>(threadIdx.x);
-    if (thread < kHeadDim) { /* L1 */
-        int lane = thread / run % lanes, number = 0;
+    static_assert(kLaneScoreThreads == kHeadDim, "a thread finds the place of an element");
+    {
+        int lane = thread / run % lanes, number = 0; /* L1 */
         if (halves)
             for (int bit = 1; bit < lanes; bit *= 2, lane /= 2) number = 2 * number + lane % 2;
         else
@@ -64,86 +75,99 @@ __global__ void __launch_bounds__(kLaneScoreThreads, 2) cascade_lane_scores(cons
     }
     __syncthreads();
 
-    constexpr int kAtOnce = kLaneScoreThreads / kScoreKeys; /* chunks */
-    const int own = thread % kScoreKeys;
+    constexpr int kAtOnce = kLaneScoreThreads / kScoreKeys, kOwnChunks = kHeadChunks / kAtOnce;
+    const int own = thread % kScoreKeys, first_chunk = thread / kScoreKeys * kOwnChunks;
     const auto load = [&](float(*to)[kScoreKeys], const qp_bf16 *from) {
+        uint4 chunks[kOwnChunks];
 #pragma unroll
-        for (int chunk = thread / kScoreKeys; chunk < kHeadChunks; chunk += kAtOnce)
-            each_of_chunk(load_chunk(from + chunk * kChunk),
-                          [&](int i, float x) { to[place_of[chunk * kChunk + i]][own] = x; });
+        for (int i = 0; i < kOwnChunks; i++) chunks[i] = load_chunk(from + (first_chunk + i) * kChunk);
+#pragma unroll
+        for (int i = 0; i < kOwnChunks; i++)
+            each_of_chunk(chunks[i], [&](int n, float x) { to[place_of[(first_chunk + i) * kChunk + n]][own] = x; });
     };
     const int key = own < item.count ? place.key_at(item.start + own) : -1; /* a zero's score does not matter */
     rows_of_pieces::span known = {};
     load(keys, c.a.keys + c.key_at(item.head, item.sequence, max(key, 0), known));
 
-    const int first_key = thread % kLaneGroups * kLaneTile, of_tile = thread / kLaneGroups * kLaneTile;
+    constexpr int kHalf = kScoreKeys / 2;
+    const int first_key = thread % kKeyGroups * kLaneTile, of_tile = thread / kKeyGroups * kLaneTile;
     for (int tile = 0; tile < item.columns; tile += kScoreColumns) {
         __syncthreads(); /* the tile before has been read */
         load(queries, c.a.q + c.query_at(item.head, item.first_column + min(tile + own, item.columns - 1)));
         __syncthreads();
         if (tile + of_tile >= item.columns || first_key >= item.count) continue;
 
-        float waiting[kFoldLevels][kLaneTile][kLaneTile], sum[kLaneTile][kLaneTile];
+        float waiting[kFoldLevels][kLaneKeyTile][kLaneTile], sum[kLaneKeyTile][kLaneTile];
         const auto each = [&](auto take) {
 #pragma unroll
-            for (int i = 0; i < kLaneTile; i++)
+            for (int i = 0; i < kLaneKeyTile; i++)
 #pragma unroll
                 for (int n = 0; n < kLaneTile; n++) take(i, n);
         };
-        for (int lane = 0; lane < lanes; lane++) {
-            each([&](int i, int n) { sum[i][n] = 0.0f; });
-#pragma unroll 4
-            for (int k = lane * elements; k < (lane + 1) * elements; k++) {
-                const float4 a = *reinterpret_cast<const float4 *>(&keys[k][first_key]),
-                             b = *reinterpret_cast<const float4 *>(&queries[k][of_tile]);
-                const float of_keys[] = { a.x, a.y, a.z, a.w }, of_queries[] = { b.x, b.y, b.z, b.w };
-                each([&](int i, int n) { sum[i][n] = __fmaf_rn(of_queries[n], of_keys[i], sum[i][n]); }); /* L2 */
-            }
-            if (!halves) { /* L3 */
-                if (lane > 0) each([&](int i, int n) { sum[i][n] = __fadd_rn(waiting[0][i][n], sum[i][n]); });
-                each([&](int i, int n) { waiting[0][i][n] = sum[i][n]; });
-                continue;
-            }
-            bool open = true;
+        constexpr int kUnrolled = kLanes ? kLanes / 2 : 1;
+        for (int first_lane = 0; first_lane < lanes; first_lane += kUnrolled)
 #pragma unroll
-            for (int level = 0; level < kFoldLevels; level++) {
-                if (!open) continue;
-                open = lane >> level & 1;
-                if (open)
-                    each([&](int i, int n) { sum[i][n] = __fadd_rn(waiting[level][i][n], sum[i][n]); });
-                else
-                    each([&](int i, int n) { waiting[level][i][n] = sum[i][n]; });
-            }
-        } /* the last lane completes the sum */
+            for (int l = 0; l < kUnrolled; l++) {
+                const int lane = first_lane + l;
+                each([&](int i, int n) { sum[i][n] = 0.0f; });
+#pragma unroll(kLanes ? kHeadDim / kLanes : 4)
+                for (int k = lane * elements; k < (lane + 1) * elements; k++) {
+                    float of_keys[kLaneKeyTile], of_queries[kLaneTile];
+                    take_quad(of_keys, &keys[k][first_key]);
+                    take_quad(of_keys + kLaneTile, &keys[k][kHalf + first_key]);
+                    take_quad(of_queries, &queries[k][of_tile]);
+                    each([&](int i, int n) { sum[i][n] = __fmaf_rn(of_queries[n], of_keys[i], sum[i][n]); }); /* L2 */
+                }
+                if (!halves) { /* L3 */
+                    if (lane > 0) each([&](int i, int n) { sum[i][n] = __fadd_rn(waiting[0][i][n], sum[i][n]); });
+                    each([&](int i, int n) { waiting[0][i][n] = sum[i][n]; });
+                    continue;
+                }
+                bool open = true;
+#pragma unroll
+                for (int level = 0; level < kFoldLevels; level++) {
+                    if (!open) continue;
+                    open = (kUnrolled >> level > 1 ? l : lane) >> level & 1;
+                    if (open)
+                        each([&](int i, int n) { sum[i][n] = __fadd_rn(waiting[level][i][n], sum[i][n]); });
+                    else
+                        each([&](int i, int n) { waiting[level][i][n] = sum[i][n]; });
+                }
+            } /* the last lane completes the sum */
 #pragma unroll
         for (int n = 0; n < kLaneTile; n++) {
             if (tile + of_tile + n >= item.columns) continue;
-            vector<kLaneTile> scores;
+            qp_bf16 *const row =
+                c.score_row(item.head, item.first_column + tile + of_tile + n) + item.start + first_key;
 #pragma unroll
-            for (int i = 0; i < kLaneTile; i++)
-                scores.at[i] = scale_and_mask(of_scores, qp_bf16_from_f32(sum[i][n]), 0, 0);
-            *reinterpret_cast<vector<kLaneTile> *>(c.score_row(item.head, item.first_column + tile + of_tile + n) +
-                                                   item.start + first_key) = scores;
+            for (int half = 0; half < 2; half++) {
+                if (half * kHalf + first_key >= item.count) continue;
+                const int i = half * kLaneTile;
+                *reinterpret_cast<uint2 *>(row + half * kHalf) =
+                    make_uint2(pair_of_scores(sum[i][n], sum[i + 1][n], c.a.scale),
+                               pair_of_scores(sum[i + 2][n], sum[i + 3][n], c.a.scale));
+            }
         }
     }
 }
 
 /* ---- 3: the sums of the lanes over the shared keys ---- */
 
-constexpr int kLaneKeys = 32; /* of a lane that are in shared memory at a time */
-constexpr int kLaneChannels = 8;
-template <int kColumns> constexpr int kLaneContextThreads = kColumns *kHeadDim / (kLaneChannels * kLaneTile);
+constexpr int kLaneKeys = 32;            /* of a lane that are in shared memory at a time */
+constexpr int kLaneSide = 2 * kLaneTile; /* channels and columns of a thread */
+template <int kColumns> constexpr int kLaneContextThreads = kColumns *kHeadDim / (kLaneSide * kLaneSide);
 
-/* A block has a lane, all channels, and kColumns columns; a thread 8 channels, four and the four that lie 64 further on,
- * and 4 columns. */
+/* A block has a lane, all channels, and kColumns columns; a thread four channels and the four that lie 64 further on, and
+ * four columns and the four that lie half the block's further on. */
 template <int kColumns>
 __global__ void __launch_bounds__(kLaneContextThreads<kColumns>)
     cascade_lane_shared_context(const __grid_constant__ cascade_call c)
 {
     constexpr int kThreads = kLaneContextThreads<kColumns>;
-    constexpr int kValueChunks = kLaneKeys * kHeadChunks / kThreads; /* of a thread */
-    constexpr int kGroups = kHeadDim / kLaneChannels, kHalf = kHeadDim / 2;
-    static_assert(kThreads == kColumns * kLaneKeys / kChunk, "a thread has a chunk of probabilities");
+    constexpr int kValueChunks = kLaneKeys * kHeadChunks / kThreads, /* of a thread */
+        kProbabilityChunks = kLaneKeys * kColumns / kChunk / kThreads;
+    constexpr int kGroups = kHeadDim / kLaneSide, kHalf = kHeadDim / 2, kHalfColumns = kColumns / 2;
+    static_assert(kThreads % kColumns == 0, "a thread has probabilities of one column");
     alignas(16) __shared__ float values[kLaneKeys][kHeadDim];
     alignas(16) __shared__ float probabilities[kLaneKeys][kColumns];
     const int lanes = c.dealt.lanes, number = static_cast<int>(blockIdx.x), lane = number % lanes,
@@ -151,7 +175,7 @@ __global__ void __launch_bounds__(kLaneContextThreads<kColumns>)
     const int thread = static_cast<int>(threadIdx.x), count = c.dealt.count(lane, c.split);
     const int own_channel = thread % kGroups * kLaneTile, own_column = thread / kGroups * kLaneTile;
 
-    uint4 of_values[kValueChunks], of_probabilities = {};
+    uint4 of_values[kValueChunks], of_probabilities[kProbabilityChunks] = {};
     rows_of_pieces::span known = {};
     /* Those of a key past the end are not used. */
     const auto load_values = [&](int start) {
@@ -163,19 +187,23 @@ __global__ void __launch_bounds__(kLaneContextThreads<kColumns>)
             of_values[i] = load_chunk(c.a.values + c.key_at(head, 0, key, known) + chunk * kChunk);
         }
     };
-    const int probability_column = thread % kColumns, probability_chunk = thread / kColumns;
+    const int probability_column = thread % kColumns;
+    const auto probability_key = [&](int i) { return (thread / kColumns + i * (kThreads / kColumns)) * kChunk; };
     const qp_bf16 *const of_column_row =
         c.score_row(head, min(first_column + probability_column, c.columns - 1)) + lane * c.dealt.length;
     const auto load_probabilities = [&](int start) {
-        const int at = start + probability_chunk * kChunk;
-        if (at < count) of_probabilities = load_chunk(of_column_row + at);
+#pragma unroll
+        for (int i = 0; i < kProbabilityChunks; i++) {
+            const int at = start + probability_key(i);
+            if (at < count) of_probabilities[i] = load_chunk(of_column_row + at);
+        }
     };
     if (count > 0) load_values(0); /* older than the scores */
     wait_for_predecessor();
     allow_successor();
     if (count > 0) load_probabilities(0);
 
-    float sum[kLaneChannels][kLaneTile] = {};
+    float sum[kLaneSide][kLaneSide] = {};
     for (int start = 0; start < count; start += kLaneKeys) {
         __syncthreads(); /* what was there before has been read */
 #pragma unroll
@@ -183,29 +211,33 @@ __global__ void __launch_bounds__(kLaneContextThreads<kColumns>)
             const int row = thread / kHeadChunks + i * (kThreads / kHeadChunks), chunk = thread % kHeadChunks;
             put_chunk(&values[row][chunk * kChunk], of_values[i]);
         }
-        each_of_chunk(of_probabilities,
-                      [&](int n, float x) { probabilities[probability_chunk * kChunk + n][probability_column] = x; });
+#pragma unroll
+        for (int i = 0; i < kProbabilityChunks; i++)
+            each_of_chunk(of_probabilities[i],
+                          [&](int n, float x) { probabilities[probability_key(i) + n][probability_column] = x; });
         __syncthreads();
         if (start + kLaneKeys < count) load_values(start + kLaneKeys), load_probabilities(start + kLaneKeys);
         const int end = min(kLaneKeys, count - start);
 #pragma unroll 4
         for (int k = 0; k < end; k++) {
-            const float4 low = *reinterpret_cast<const float4 *>(&values[k][own_channel]),
-                         high = *reinterpret_cast<const float4 *>(&values[k][kHalf + own_channel]),
-                         p = *reinterpret_cast<const float4 *>(&probabilities[k][own_column]);
-            const float of_channel[] = { low.x, low.y, low.z, low.w, high.x, high.y, high.z, high.w },
-                        of_column[] = { p.x, p.y, p.z, p.w };
+            float of_channel[kLaneSide], of_column[kLaneSide];
 #pragma unroll
-            for (int i = 0; i < kLaneChannels; i++)
+            for (int half = 0; half < 2; half++) {
+                take_quad(of_channel + half * kLaneTile, &values[k][half * kHalf + own_channel]);
+                take_quad(of_column + half * kLaneTile, &probabilities[k][half * kHalfColumns + own_column]);
+            }
 #pragma unroll
-                for (int n = 0; n < kLaneTile; n++) /* L2 */
+            for (int i = 0; i < kLaneSide; i++)
+#pragma unroll
+                for (int n = 0; n < kLaneSide; n++) /* L2 */
                     sum[i][n] = __fmaf_rn(of_column[n], of_channel[i], sum[i][n]);
         }
     }
 #pragma unroll
-    for (int n = 0; n < kLaneTile; n++) {
-        if (first_column + own_column + n >= c.columns) continue;
-        float *to = c.sum_row(head, lane, first_column + own_column + n) + own_channel;
+    for (int n = 0; n < kLaneSide; n++) {
+        const int column = first_column + n / kLaneTile * kHalfColumns + own_column + n % kLaneTile;
+        if (column >= c.columns) continue;
+        float *to = c.sum_row(head, lane, column) + own_channel;
         *reinterpret_cast<float4 *>(to) = float4{ sum[0][n], sum[1][n], sum[2][n], sum[3][n] };
         *reinterpret_cast<float4 *>(to + kHalf) = float4{ sum[4][n], sum[5][n], sum[6][n], sum[7][n] };
     }
@@ -229,7 +261,7 @@ __global__ void __launch_bounds__(kLaneOwnThreads) cascade_lane_own_context(cons
 {
     extern __shared__ uint4 cascade_memory[];
     float *const sums = reinterpret_cast<float *>(cascade_memory); /* [lane][column][channel] */
-    constexpr int kAtOnce = 4;                                     /* columns */
+    constexpr int kAtOnce = 4, kKeysAtOnce = 2;                    /* columns; keys whose loads are in flight */
     allow_successor();
     wait_for_predecessor();
     const int heads = c.heads(), head = static_cast<int>(blockIdx.x) % heads,
@@ -250,19 +282,30 @@ __global__ void __launch_bounds__(kLaneOwnThreads) cascade_lane_own_context(cons
                 if (base + column < c.group && i < channels)
                     sum[column][i] =
                         __ldcg(c.sum_row(head, lane, first_column + base + column) + first_channel + i * kWarp);
-        for (int n = first; n < end; n++) {
-            const qp_bf16 *value = c.a.values + c.key_at(head, sequence, c.dealt.key(lane, n), known) + first_channel;
-            float x[kMostChannels];
+        for (int n = first; n < end; n += kKeysAtOnce) {
+            qp_bf16 x[kKeysAtOnce][kMostChannels] = {}, p[kKeysAtOnce][kAtOnce] = {};
 #pragma unroll
-            for (int i = 0; i < kMostChannels; i++) x[i] = i < channels ? qp_bf16_to_f32(value[i * kWarp]) : 0.0f;
+            for (int k = 0; k < kKeysAtOnce; k++) {
+                if (n + k >= end) continue;
+                const qp_bf16 *value =
+                    c.a.values + c.key_at(head, sequence, c.dealt.key(lane, n + k), known) + first_channel;
 #pragma unroll
-            for (int column = 0; column < kAtOnce; column++) {
-                if (base + column >= c.group) continue;
-                const float p =
-                    qp_bf16_to_f32(c.score_row(head, first_column + base + column)[lane * c.dealt.length + n]);
+                for (int i = 0; i < kMostChannels; i++)
+                    if (i < channels) x[k][i] = value[i * kWarp];
 #pragma unroll
-                for (int i = 0; i < kMostChannels; i++) sum[column][i] = __fmaf_rn(p, x[i], sum[column][i]); /* L2 */
+                for (int column = 0; column < kAtOnce; column++)
+                    if (base + column < c.group)
+                        p[k][column] = c.score_row(head, first_column + base + column)[lane * c.dealt.length + n + k];
             }
+#pragma unroll
+            for (int k = 0; k < kKeysAtOnce; k++)
+#pragma unroll
+                for (int column = 0; column < kAtOnce; column++)
+#pragma unroll
+                    for (int i = 0; i < kMostChannels; i++) /* L2 */
+                        if (n + k < end)
+                            sum[column][i] =
+                                __fmaf_rn(qp_bf16_to_f32(p[k][column]), qp_bf16_to_f32(x[k][i]), sum[column][i]);
         }
 #pragma unroll
         for (int column = 0; column < kAtOnce; column++)

@@ -3,7 +3,8 @@
  *
  * The threads that share a row are neighbours, and all threads of a warp, or of a block where a function says so, call
  * together. What is summed is a type with a member `one(i)`, the summand i, and for the mean also `four(i)`, the
- * summands i to i + 3: so nothing has to be stored before it is added. */
+ * summands i to i + 3: so nothing has to be stored before it is added. Each is asked for once. For softmax `four` may be
+ * left out, and Index is the type to count elements in. */
 #ifndef QP_REDUCE_CUH
 #define QP_REDUCE_CUH
 
@@ -60,29 +61,42 @@ __device__ __forceinline__ float mean_fold(float sum, int lane, int lanes, float
 }
 
 /* S1: every lane of the row gets the sum. `lanes` is a power of two of at most 32. */
-template <typename Summands>
+template <typename Index = int64_t, typename Summands>
 __device__ __forceinline__ float softmax_warp_sum(const Summands &x, int64_t n, int lane, int lanes)
 {
+    const Index end = static_cast<Index>(n);
     float sum = 0.0f;
-    for (int64_t i = lane; i < n; i += lanes) sum = __fadd_rn(sum, x.one(i));
+    for (Index i = lane; i < end; i += lanes) sum = __fadd_rn(sum, x.one(i));
     for (int offset = lanes / 2; offset > 0; offset /= 2)
         sum = __fadd_rn(sum, __shfl_xor_sync(kWholeWarp, sum, offset));
     return sum;
 }
 
+template <typename Summands, typename Index>
+__device__ __forceinline__ auto four_of(const Summands &x, Index i, int) -> decltype(x.four(i))
+{
+    return x.four(i);
+}
+/* Without a `four`: the argument 0 is rather an int. */
+template <typename Summands, typename Index> __device__ __forceinline__ float4 four_of(const Summands &x, Index i, long)
+{
+    return float4{ x.one(i), x.one(i + 1), x.one(i + 2), x.one(i + 3) };
+}
+
 /* S2, S3, S4: what thread t of QP_SOFTMAX_THREADS adds. */
-template <typename Summands>
+template <typename Index = int64_t, typename Summands>
 __device__ __forceinline__ float softmax_thread_sum(const Summands &x, int64_t n, int64_t row, int t)
 {
     const qp_softmax_parts parts = qp_softmax_parts_of(n, row);
-    const int64_t rest = parts.head + parts.body, own = t - (QP_SOFTMAX_THREADS - parts.head);
+    const Index head = static_cast<Index>(parts.head), rest = static_cast<Index>(parts.head + parts.body),
+                end = static_cast<Index>(n), own = t - (QP_SOFTMAX_THREADS - head);
     float sum = own >= 0 ? x.one(own) : 0.0f;
-    for (int64_t start = parts.head + t * QP_SOFTMAX_VECTOR; start < rest;
-         start += QP_SOFTMAX_THREADS * QP_SOFTMAX_VECTOR)
-#pragma unroll
-        for (int i = 0; i < QP_SOFTMAX_VECTOR; i++) sum = __fadd_rn(sum, x.one(start + i));
+    for (Index start = head + t * QP_SOFTMAX_VECTOR; start < rest; start += QP_SOFTMAX_THREADS * QP_SOFTMAX_VECTOR) {
+        const float4 v = four_of(x, start, 0);
+        sum = __fadd_rn(__fadd_rn(__fadd_rn(__fadd_rn(sum, v.x), v.y), v.z), v.w);
+    }
 #pragma unroll 4
-    for (int64_t i = rest + t; i < n; i += QP_SOFTMAX_THREADS) sum = __fadd_rn(sum, x.one(i));
+    for (Index i = rest + t; i < end; i += QP_SOFTMAX_THREADS) sum = __fadd_rn(sum, x.one(i));
     return sum;
 }
 
@@ -104,10 +118,10 @@ __device__ __forceinline__ float softmax_block_fold(float sum, float *shared)
 }
 
 /* S2, S3, S4 of a block of QP_SOFTMAX_THREADS, as softmax_block_fold. */
-template <typename Summands>
+template <typename Index = int64_t, typename Summands>
 __device__ __forceinline__ float softmax_block_sum(const Summands &x, int64_t n, int64_t row, float *shared)
 {
-    return softmax_block_fold(softmax_thread_sum(x, n, row, static_cast<int>(threadIdx.x)), shared);
+    return softmax_block_fold(softmax_thread_sum<Index>(x, n, row, static_cast<int>(threadIdx.x)), shared);
 }
 
 } // namespace qp

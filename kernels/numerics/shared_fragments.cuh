@@ -22,12 +22,16 @@ __device__ __forceinline__ uint32_t shared_address(const void *p)
 }
 
 /* Starts to copy 16 bytes to shared memory, past L1; zeros, and `from` is not read, if they are not `there`. */
-__device__ __forceinline__ void copy_async(void *to, const void *from, bool there = true)
+__device__ __forceinline__ void copy_async(uint32_t to, const void *from, bool there = true)
 {
     asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;"
                  :
-                 : "r"(shared_address(to)), "l"(__cvta_generic_to_global(from)), "r"(there ? kChunkBytes : 0)
+                 : "r"(to), "l"(__cvta_generic_to_global(from)), "r"(there ? kChunkBytes : 0)
                  : "memory");
+}
+__device__ __forceinline__ void copy_async(void *to, const void *from, bool there = true)
+{
+    copy_async(shared_address(to), from, there);
 }
 
 /* The copies that this thread has started since the last call are a group. */
@@ -41,6 +45,14 @@ template <int kPending> __device__ __forceinline__ void wait_for_copies()
 
 /* Until all copies that this thread has started are there. */
 __device__ __forceinline__ void wait_for_copies() { asm volatile("cp.async.wait_all;" ::: "memory"); }
+
+/* Starts to bring a multiple of 16 bytes from such an address to L2. It may come at any time: what is written later is
+ * found there, too. */
+__device__ __forceinline__ void prefetch(const void *from, int bytes)
+{
+    asm volatile("cp.async.bulk.prefetch.L2.global [%0], %1;" ::"l"(__cvta_generic_to_global(from)), "r"(bytes)
+                 : "memory");
+}
 
 __device__ __forceinline__ void load_matrices(uint32_t (&m)[4], uint32_t row)
 {
