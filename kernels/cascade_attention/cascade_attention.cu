@@ -67,13 +67,13 @@ bool takes_context(const qp_cascade_attention_args &a)
            held_bytes(call_of(a)) <= kMostHeld;
 }
 
-/* Whether four launches cost less than reading what is shared again and again. */
+/* Whether four launches cost less than reading what is shared again and again: by the bytes that need not be read. */
 bool by_sharing(const qp_cascade_attention_args &a)
 {
-    constexpr int64_t kWorthwhile = 32 << 20; /* bytes that need not be read */
+    const int64_t worthwhile = (a.context_order.lanes ? 16 : 3) << 20;
     const int64_t saved = (a.sequences - 1) * a.shared * a.key_heads * a.d * 2 * static_cast<int64_t>(sizeof(qp_bf16));
     return fast_shape(args_of_sequence(a)) && a.sequences * a.query_heads <= 0x7fffffff / kHeadDim &&
-           a.query_heads / a.key_heads <= kTileColumns && a.shared >= kStageKeys && saved >= kWorthwhile &&
+           a.query_heads / a.key_heads <= kTileColumns && a.shared >= kStageKeys && saved >= worthwhile &&
            takes_scores(a.order) && takes_context(a);
 }
 
@@ -140,10 +140,10 @@ template <int kColumns> qp_status launch_lane_shared_context(const qp_call *call
 qp_status launch_context(const qp_call *call, const cascade_call &c)
 {
     constexpr int64_t kParts = kHeadDim / kSharedChannels;
-    constexpr int64_t kEnough = 64; /* blocks: wide ones read less, but there must be enough of them */
-    QP_TRY(column_blocks<64>(c, kParts) >= kEnough   ? launch_shared_context<64>(call, c, kParts)
-           : column_blocks<32>(c, kParts) >= kEnough ? launch_shared_context<32>(call, c, kParts)
-                                                     : launch_shared_context<16>(call, c, kParts));
+    constexpr int64_t kEnoughOf64 = 64, kEnoughOf32 = 100; /* blocks: wide ones read less, but there must be enough */
+    QP_TRY(column_blocks<64>(c, kParts) >= kEnoughOf64   ? launch_shared_context<64>(call, c, kParts)
+           : column_blocks<32>(c, kParts) >= kEnoughOf32 ? launch_shared_context<32>(call, c, kParts)
+                                                         : launch_shared_context<16>(call, c, kParts));
     const launch_shape of_own = { dim3(static_cast<unsigned>(c.a.key_heads * c.sequences)), dim3(kOwnThreads),
                                   kOwnBytes, 1 };
     return launch_dependent(call, kName, cascade_own_context, of_own, c);

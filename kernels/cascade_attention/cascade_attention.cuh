@@ -283,21 +283,6 @@ __global__ void __launch_bounds__(kScoreThreads, 6) cascade_scores(const __grid_
 constexpr int kQuad = 4, kQuadsAtOnce = 3; /* positions; quads that a thread has in flight */
 constexpr int kSoftmaxWarps = 4;
 
-/* Starts to bring the values of the shared keys to L2, where the chain over them then finds them; memory is idle now. One
- * thread of a warp has a key, of all heads: a warp's threads would take turns. */
-__device__ __forceinline__ void prefetch_values(const cascade_call &c)
-{
-    const int blocks = min(static_cast<int>(gridDim.x), kMultiprocessors), block = static_cast<int>(blockIdx.x),
-              thread = static_cast<int>(threadIdx.x), step = blocks * static_cast<int>(blockDim.x) / kWarp,
-              width = c.heads() * kHeadDim;
-    if (block >= blocks || thread % kWarp > 0) return;
-    const positions place = c.place();
-    rows_of_pieces::span known = {};
-    for (int at = block + blocks * (thread / kWarp); at < c.split; at += step)
-        if (const int key = place.key_at(at); key >= 0)
-            prefetch(c.a.values + c.row.of(0, key, known) * width, width * static_cast<int>(sizeof(qp_bf16)));
-}
-
 /* The exponentials of a row in shared memory, each in place of its score. A sum asks for each once. */
 struct held_exponentials {
     float *row; /* by keys */
@@ -387,7 +372,6 @@ __global__ void __launch_bounds__(kBlock ? QP_SOFTMAX_THREADS : kSoftmaxWarps *k
     if (number >= c.heads() * c.columns) return; /* whole warps, which meet no others */
     uint64_t *const row = reinterpret_cast<uint64_t *>(c.scores + static_cast<int64_t>(number) * c.stride);
     float *const held = reinterpret_cast<float *>(cascade_memory) + own * c.end;
-    prefetch_values(c);
     const quads_of_keys quad(c.place());
     const int quads = c.end / kQuad, keys = quad.place.keys;
 

@@ -46,14 +46,6 @@ template <int kPending> __device__ __forceinline__ void wait_for_copies()
 /* Until all copies that this thread has started are there. */
 __device__ __forceinline__ void wait_for_copies() { asm volatile("cp.async.wait_all;" ::: "memory"); }
 
-/* Starts to bring a multiple of 16 bytes from such an address to L2. It may come at any time: what is written later is
- * found there, too. */
-__device__ __forceinline__ void prefetch(const void *from, int bytes)
-{
-    asm volatile("cp.async.bulk.prefetch.L2.global [%0], %1;" ::"l"(__cvta_generic_to_global(from)), "r"(bytes)
-                 : "memory");
-}
-
 __device__ __forceinline__ void load_matrices(uint32_t (&m)[4], uint32_t row)
 {
     asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
