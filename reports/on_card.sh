@@ -2,7 +2,7 @@
 # Measures on a card what stands in reports/published, with public tools alone: PyTorch and transformers as in
 # golden/requirements.txt, Nsight Compute and compute-sanitizer of the CUDA toolkit.
 #   usage: reports/on_card.sh OUT STEP...      steps: tests tiny orders shapes fused faults lengths twin generate sanitize
-#                                                          profile bench fused_bench pieces cascade probe publish
+#                                                          sanitize_fused profile bench fused_bench pieces cascade probe publish
 # `publish` turns what the other steps left in OUT into reports/published, on any machine; what they did not leave stays.
 # `pieces` is to follow `fused_bench` in one call, so that ours and PyTorch's times are of the same card.
 # PROGRAM and TESTS name the built program and the folder of the built tests; WORK is a folder with room for 30 GB.
@@ -202,6 +202,9 @@ sanitize() {
         keep "sanitize-$tool.txt" 2 compute-sanitizer --error-exitcode 1 --tool "$tool" "$PROGRAM" verify --backend cuda $TINY $OURS
     done
     keep sanitize-memcheck-cublas.txt 2 compute-sanitizer --error-exitcode 1 --tool memcheck "$PROGRAM" verify --backend cuda $TINY
+}
+
+sanitize_fused() {
     keep sanitize-memcheck-fused.txt 2 compute-sanitizer --error-exitcode 1 --tool memcheck "$PROGRAM" verify --backend cuda $TINY --plan fused
     for tool in racecheck initcheck; do
         keep "sanitize-$tool-fused-attention.txt" 2 compute-sanitizer --error-exitcode 1 --tool "$tool" "$PROGRAM" verify --backend cuda $TINY \
@@ -358,8 +361,8 @@ publish() {
 
 for step in "$@"; do
     case $step in
-    tests | tiny | orders | shapes | fused | faults | lengths | twin | generate | sanitize | profile | bench | fused_bench | \
-        pieces | cascade | probe | publish) "$step" ;;
+    tests | tiny | orders | shapes | fused | faults | lengths | twin | generate | sanitize | sanitize_fused | profile | bench | \
+        fused_bench | pieces | cascade | probe | publish) "$step" ;;
     *) echo "on_card.sh: there is no step '$step'" >&2; exit 2 ;;
     esac
 done
