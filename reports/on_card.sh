@@ -316,8 +316,14 @@ publish_verify_fused() { # LEAD
     quote "$OUT"/{generate,coherence-fused}.txt -- '^\$|equal|DIFFERENT|^(PASS|FAIL)  [0-9]'
     echo "Planted faults of the fused operations:"
     quote "$OUT"/{faults,operations}.txt -- '^\$|^(PASS|FAIL)  [0-9]|^exit code|planted|Checks:'
-    echo "compute-sanitizer:"
-    quote "$OUT"/sanitize-*-fused*.txt -- '^\$|^(PASS|FAIL)  [0-9]|SUMMARY'
+    if [ -e "$OUT/test-operations_gpu.txt" ]; then
+        echo "Every implementation of every operation against the contract on the CPU:"
+        quote "$OUT/test-operations_gpu.txt" -- '^\$|Checks:'
+    fi
+    if [ -e "$OUT/sanitize-memcheck-fused.txt" ]; then
+        echo "compute-sanitizer:"
+        quote "$OUT"/sanitize-*-fused*.txt -- '^\$|^(PASS|FAIL)  [0-9]|SUMMARY'
+    fi
 }
 
 publish_verify_cpu() { # LEAD

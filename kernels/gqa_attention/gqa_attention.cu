@@ -1,6 +1,7 @@
-/* Three ways: a cluster for few queries (gqa_attention_decode.cuh), tiles for many (gqa_attention_prefill.cuh), and the
- * kernels of the reference plan for the rest: heads that are not 128 channels wide, many queries by lanes, and many
- * queries with more keys than PyTorch's softmax sums by S1 and S2. */
+/* Four ways: blocks of their own for few queries over few keys (gqa_attention_short.cuh), clusters for few queries over
+ * more (gqa_attention_decode.cuh), tiles for many (gqa_attention_prefill.cuh), and the kernels of the reference plan for
+ * the rest: heads that are not 128 channels wide, many queries by lanes, and many queries with more keys than PyTorch's
+ * softmax sums by S1 and S2. */
 #include "gqa_attention_decode.cuh"
 #include "gqa_attention_prefill.cuh"
 #include "gqa_attention_unfused.cuh"
