@@ -118,9 +118,9 @@ struct rows_of_cache {
 template <class Rows> struct decode_call {
     qp_gqa_attention_args a; /* of one sequence; q and y of the next ones follow those of the first */
     Rows row;
-    int group, queries,
-        query_tiles;     /* queries: that share a key head; query_tiles: so many of a kernel's rows hold them */
-    const int64_t *past; /* as in qp_replay, or NULL */
+    int group, queries;               /* that share a key head: query heads, and with all their tokens */
+    int query_tiles;                  /* blocks or clusters that share those queries */
+    const int64_t *past;              /* as in qp_replay, or NULL */
     const qp_attention_order *orders; /* the same */
 
     __device__ int keys() const { return static_cast<int>(past ? *past + a.tokens : a.keys_count); }

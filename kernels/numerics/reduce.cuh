@@ -77,7 +77,7 @@ __device__ __forceinline__ auto four_of(const Summands &x, Index i, int) -> decl
 {
     return x.four(i);
 }
-/* Without a `four`: the argument 0 is rather an int. */
+/* Without a `four`; where there is one, an int chooses the function above. */
 template <typename Summands, typename Index> __device__ __forceinline__ float4 four_of(const Summands &x, Index i, long)
 {
     return float4{ x.one(i), x.one(i + 1), x.one(i + 2), x.one(i + 3) };
