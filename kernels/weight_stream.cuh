@@ -81,8 +81,8 @@ constexpr int kNormThreads = 256;
  * follows. A kernel's own variables count, too: they have 8 KiB. */
 constexpr int kStreamRing = 96 << 10;
 constexpr size_t kStreamLimit = kSharedBytes - (8 << 10);
-/* A block takes at least so much, so that a multiprocessor has at most three: with more of them at once a decode step of the
- * 0.6B shape took longer, as with fewer. */
+/* A block takes at least so much, so that a multiprocessor has at most three, and the one that computes shares it with few
+ * others. */
 constexpr int kStreamLeast = 60 << 10;
 
 /* The sizes of a product and of the block that computes it. All divisions and places are worked out on the host: the
@@ -169,7 +169,7 @@ inline bool choose_stream_shape(stream_shape *s, int64_t rows, int groups, unsig
 inline unsigned stream_threads(const stream_shape &s)
 {
     constexpr int kFew = 4, kMany = kNormThreads / kWarp, kLong = 8192; /* warps; elements to copy */
-    const int least = (s.normalised ? s.k >= 1024 : s.tokens * s.k >= kLong) ? kMany : kFew;
+    const int least = (s.normalised ? s.k >= kNormThreads * QP_MEAN_VECTOR : s.tokens * s.k >= kLong) ? kMany : kFew;
     return static_cast<unsigned>((s.warps() > least ? s.warps() : least) * kWarp);
 }
 
@@ -435,10 +435,7 @@ private:
     {
         __shared__ float sums[kNormThreads];
         if (thread() < kNormThreads) {
-            float sum = squares::of(x.at[0]);
-#pragma unroll
-            for (int i = 1; i < QP_MEAN_VECTOR; i++) sum = __fadd_rn(sum, squares::of(x.at[i])); /* M3 */
-            sums[thread()] = sum;
+            sums[thread()] = squares::sum_of(x);
         }
         __syncthreads();
         if (thread() < kNormThreads) {
@@ -457,10 +454,7 @@ private:
 #pragma unroll
         for (int i = 0; i < kMost / kWarp; i++) sum[i] = i * kWarp < norm.lanes ? sums[i * kWarp + lane()] : 0.0f;
         fold_halves<kMost / kWarp / 2>(sum, norm.lanes);
-#pragma unroll
-        for (int offset = kWarp / 2; offset > 0; offset /= 2) /* each lane gets what lane 0 does */
-            sum[0] = __fadd_rn(sum[0], __shfl_xor_sync(kWholeWarp, sum[0], offset));
-        return rms_norm_scale(sum[0], norm.factor, norm.eps);
+        return rms_norm_scale(fold_warp_for_all(sum[0]), norm.factor, norm.eps);
     }
 
     /* M4 down to the lanes of a warp. */

@@ -1,7 +1,7 @@
 /* Three ways: what sequences share once for all of them (cascade_attention.cuh, cascade_attention_lanes.cuh), where that
  * is worth its launches; the kernels of gqa_attention for few queries (gqa_attention_decode.cuh) for all sequences, which
- * read each context whole; and for shapes that those do not take, each context is copied together and goes through the kernels of
- * the reference plan. */
+ * read each context whole; and for shapes that those do not take, each context is copied together and goes through the
+ * kernels of the reference plan. */
 #include "../gqa_attention/gqa_attention_decode.cuh"
 #include "../gqa_attention/gqa_attention_unfused.cuh"
 #include "cascade_attention_lanes.cuh"

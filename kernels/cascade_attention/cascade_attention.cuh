@@ -6,7 +6,7 @@
  *   1  scores (C1): of the keys of 64 positions and all columns, for shared positions, or the columns of one sequence,
  *      for its own.
  *   2  softmax (C2): each row alone, in place. Where the context is summed by lanes, each lane's probabilities then lie
- *      side by side (dealt_keys). Meanwhile the values of the shared keys come to L2.
+ *      side by side (dealt_keys).
  *   3  the context's chain (C3) over the shared positions: channels by columns. Its accumulators go to the workspace.
  *   4  the chain goes on over each sequence's own positions.
  * 1, 3 and 4 are here on the tensor core; by lanes they are in cascade_attention_lanes.cuh.
@@ -191,8 +191,7 @@ struct score_item {
 /* scores.h, R1 to R3, of two sums. The only query of a sequence sees all keys: the mask is 0, which turns -0 into +0. */
 __device__ __forceinline__ uint32_t pair_of_scores(float low, float high, float scale)
 {
-    const uint32_t product = pair_of(low, high),
-                   scaled = pair_of(__fmul_rn(low_of(product), scale), __fmul_rn(high_of(product), scale));
+    const uint32_t scaled = scaled_pair(low, high, scale);
     return pair_of(__fadd_rn(low_of(scaled), 0.0f), __fadd_rn(high_of(scaled), 0.0f));
 }
 
@@ -200,8 +199,8 @@ __device__ __forceinline__ uint32_t pair_of_scores(float low, float high, float 
 __global__ void __launch_bounds__(kScoreThreads, 6) cascade_scores(const __grid_constant__ cascade_call c)
 {
     extern __shared__ uint4 cascade_memory[];
-    unsigned char *const keys = reinterpret_cast<unsigned char *>(cascade_memory), *const queries =
-                                                                                       keys + kScoreTileBytes;
+    unsigned char *const keys = reinterpret_cast<unsigned char *>(cascade_memory);
+    unsigned char *const queries = keys + kScoreTileBytes;
     qp_bf16 *const results = reinterpret_cast<qp_bf16 *>(keys);
     allow_successor();
     wait_for_predecessor();

@@ -46,6 +46,13 @@ struct positions {
     __host__ __device__ __forceinline__ int blocks() const { return (keys + zeros + QP_BLOCK_K - 1) / QP_BLOCK_K; }
 };
 
+/* scores.h, R1 and R2, of two sums. */
+__device__ __forceinline__ uint32_t scaled_pair(float low, float high, float scale)
+{
+    const uint32_t product = pair_of(low, high);
+    return pair_of(__fmul_rn(low_of(product), scale), __fmul_rn(high_of(product), scale));
+}
+
 /* softmax.h, R1 and R2. */
 __device__ __forceinline__ float exponential(float x, float max) { return expf(__fsub_rn(x, max)); }
 
@@ -178,6 +185,47 @@ struct decode_place {
                           kHeadDim;
     }
 };
+
+/* Of a warp: the chains over a head of 16 keys, A, from row `first` of those in shared memory on, and of the queries, B. */
+struct tile_queries {
+    uint32_t b[kHeadBlocks][2];
+
+    template <int kRows>
+    __device__ __forceinline__ void load(const qp_bf16 *q, const decode_queries<kRows> &queries, int rows)
+    {
+        const int row = lane_row();
+        const unsigned *of_row = reinterpret_cast<const unsigned *>(q + queries.at[row % kRows]) + lane_quad();
+#pragma unroll
+        for (int block = 0; block < kHeadBlocks; block++)
+#pragma unroll
+            for (int half = 0; half < 2; half++)
+                b[block][half] = row < rows ? __ldcg(of_row + (block * QP_BLOCK_K + half * kChunk) / 2) : 0;
+    }
+    __device__ __forceinline__ void multiply(float (&sum)[4], unsigned char *keys, int first, bool narrow) const
+    {
+        const int lane = static_cast<int>(threadIdx.x) % kWarp;
+        uint32_t a[kHeadBlocks][4];
+#pragma unroll
+        for (int block = 0; block < kHeadBlocks; block++)
+            load_matrices(a[block], head_chunk(keys, first + lane % QP_BLOCK_K, 2 * block + lane / QP_BLOCK_K));
+#pragma unroll
+        for (int block = 0; block < kHeadBlocks; block++) block_fma(sum, a[block], b[block], narrow);
+    }
+};
+
+/* The kRun elements, 8 or 4, that a lane has of a row of a head, in one load. */
+template <int kRun>
+__device__ __forceinline__ void load_run(uint32_t (&pairs)[kRun / 2], unsigned char *rows, int row, int lane)
+{
+    const uint4 *chunk = head_chunk(rows, row, lane * kRun / kChunk);
+    if constexpr (kRun == kChunk) {
+        const uint4 all = *chunk;
+        pairs[0] = all.x, pairs[1] = all.y, pairs[2] = all.z, pairs[3] = all.w;
+    } else {
+        const uint2 half = reinterpret_cast<const uint2 *>(chunk)[lane % (kChunk / kRun)];
+        pairs[0] = half.x, pairs[1] = half.y;
+    }
+}
 
 } // namespace qp::attention
 

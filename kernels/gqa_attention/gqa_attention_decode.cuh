@@ -247,18 +247,6 @@ template <int kRows, class Rows, bool kLean> class decode_pass
         }
     }
 
-    /* Fragments of B. */
-    __device__ void load_tile_queries(uint32_t (&q)[kHeadBlocks][2]) const
-    {
-        const int row = lane_row();
-        const unsigned *of_row = reinterpret_cast<const unsigned *>(call.a.q + shared.of.at[row % kRows]) + lane_quad();
-#pragma unroll
-        for (int block = 0; block < kHeadBlocks; block++)
-#pragma unroll
-            for (int half = 0; half < 2; half++)
-                q[block][half] = row < rows ? __ldcg(of_row + (block * QP_BLOCK_K + half * kChunk) / 2) : 0;
-    }
-
     /* R1 to R3 of a row of the block's share and a query. */
     __device__ void put_score(int row, int query, float sum) const
     {
@@ -296,22 +284,14 @@ template <int kRows, class Rows, bool kLean> class decode_pass
     }
 
     /* A warp: one block of 16 positions, on the tensor core. A is the keys, B the queries. */
-    __device__ void tile_scores(int stage, const uint32_t (&q)[kHeadBlocks][2]) const
+    __device__ void tile_scores(int stage, const tile_queries &q) const
     {
         unsigned char *slot = slot_of(stage);
         float sum[4] = {};
-        if (kLean || order.scores.run % QP_BLOCK_K == 0) {
-            const int row = warp * QP_BLOCK_K + lane % QP_BLOCK_K;
-            uint32_t a[kHeadBlocks][4];
-#pragma unroll
-            for (int block = 0; block < kHeadBlocks; block++)
-                load_matrices(a[block], head_chunk(slot, row, 2 * block + lane / QP_BLOCK_K));
-#pragma unroll
-            for (int block = 0; block < kHeadBlocks; block++)
-                block_fma(sum, a[block], q[block], !kLean && order.scores.narrow);
-        } else {
+        if (kLean || order.scores.run % QP_BLOCK_K == 0)
+            q.multiply(sum, slot, warp * QP_BLOCK_K, !kLean && order.scores.narrow);
+        else
             residue_scores(sum, slot);
-        }
         const int row = (stage * kDecodeWarps + warp) * QP_BLOCK_K + lane_row(), query = 2 * lane_quad();
 #pragma unroll
         for (int i = 0; i < 4; i++) put_score(row + i / 2 * 8, query + i % 2, sum[i]);
@@ -424,15 +404,8 @@ template <int kRows, class Rows, bool kLean> class decode_pass
         const int own = thread % kLanes, count = rows_in(stage), first_row = stage * kDecodeWarps * QP_BLOCK_K;
         for (int base = 0; base < count; base += kAtOnce) { /* a multiple of 16 rows */
             const int row = base + thread / kLanes;
-            const uint4 *chunk = head_chunk(slot_of(stage), row, own * kRun / kChunk);
             uint32_t key[kRun / 2];
-            if constexpr (kRun == kChunk) {
-                const uint4 all = *chunk;
-                key[0] = all.x, key[1] = all.y, key[2] = all.z, key[3] = all.w;
-            } else {
-                const uint2 half = reinterpret_cast<const uint2 *>(chunk)[own % (kChunk / kRun)];
-                key[0] = half.x, key[1] = half.y;
-            }
+            load_run<kRun>(key, slot_of(stage), row, own);
             float sum[kRows] = {};
 #pragma unroll
             for (int i = 0; i < kRun / 2; i++)
@@ -481,8 +454,8 @@ template <int kRows, class Rows, bool kLean> class decode_pass
             load_lane_queries();
             lane_stages([&](int stage) { lane_scores(stage); });
         } else {
-            uint32_t q[kHeadBlocks][2];
-            load_tile_queries(q);
+            tile_queries q;
+            q.load(call.a.q, shared.of, rows);
             fetch_newest();
             for (int stage = 0; stage < stages; stage++) {
                 next_stage(stage);

@@ -93,13 +93,6 @@ __device__ __forceinline__ void tile_context(float (&sum)[kHeadChunks][4], const
     }
 }
 
-/* R1 and R2 of two scores. */
-__device__ __forceinline__ uint32_t scaled_pair(float low, float high, float scale)
-{
-    const uint32_t product = pair_of(low, high);
-    return pair_of(__fmul_rn(low_of(product), scale), __fmul_rn(high_of(product), scale));
-}
-
 /* S1's and S2's fold of 32 columns, four parts, of the row that has the elements first and first + 1 of each part. Each
  * lane of the row gets it. */
 template <int kFirst> __device__ __forceinline__ float fold_columns(const float (*x)[4])

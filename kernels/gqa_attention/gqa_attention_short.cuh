@@ -106,23 +106,12 @@ template <int kRows, class Rows> class short_pass
     /* A warp: blocks of 16 keys on the tensor core. A is the keys, B the queries. */
     __device__ void tile_scores() const
     {
-        const unsigned *of_row = reinterpret_cast<const unsigned *>(call.a.q + of.at[lane_row() % kRows]) + lane_quad();
-        uint32_t q[kHeadBlocks][2];
-#pragma unroll
-        for (int i = 0; i < kHeadBlocks; i++)
-#pragma unroll
-            for (int half = 0; half < 2; half++)
-                q[i][half] = lane_row() < rows ? __ldcg(of_row + (i * QP_BLOCK_K + half * kChunk) / 2) : 0;
+        tile_queries q;
+        q.load(call.a.q, of, rows);
         await_keys();
         for (int block = warp; block < blocks; block += kShortWarps) {
-            uint32_t a[kHeadBlocks][4];
-#pragma unroll
-            for (int i = 0; i < kHeadBlocks; i++)
-                load_matrices(a[i],
-                              head_chunk(all_keys, block * QP_BLOCK_K + lane % QP_BLOCK_K, 2 * i + lane / QP_BLOCK_K));
             float sum[4] = {};
-#pragma unroll
-            for (int i = 0; i < kHeadBlocks; i++) block_fma(sum, a[i], q[i]);
+            q.multiply(sum, all_keys, block * QP_BLOCK_K, false);
 #pragma unroll
             for (int i = 0; i < 4; i++)
                 put_score(block * QP_BLOCK_K + lane_row() + i / 2 * 8, 2 * lane_quad() + i % 2, sum[i]);
@@ -155,18 +144,11 @@ template <int kRows, class Rows> class short_pass
 #pragma unroll
             for (int n = 0; n < kKeys; n++) {
                 const int key = min(base + n * kTeams + thread / kLanes, padded - 1);
-                const uint32_t *pairs =
-                    reinterpret_cast<const uint32_t *>(head_chunk(all_keys, key, own * kRun / kChunk)) +
-                    own * kRun % kChunk / 2;
+                uint32_t pairs[kRun / 2];
+                load_run<kRun>(pairs, all_keys, key, own);
                 float k[kRun];
-                if constexpr (kRun == kChunk) {
-                    const uint4 all = *reinterpret_cast<const uint4 *>(pairs);
-                    k[0] = low_of(all.x), k[1] = high_of(all.x), k[2] = low_of(all.y), k[3] = high_of(all.y);
-                    k[4] = low_of(all.z), k[5] = high_of(all.z), k[6] = low_of(all.w), k[7] = high_of(all.w);
-                } else {
-                    const uint2 half = *reinterpret_cast<const uint2 *>(pairs);
-                    k[0] = low_of(half.x), k[1] = high_of(half.x), k[2] = low_of(half.y), k[3] = high_of(half.y);
-                }
+#pragma unroll
+                for (int i = 0; i < kRun; i++) k[i] = i % 2 ? high_of(pairs[i / 2]) : low_of(pairs[i / 2]);
 #pragma unroll
                 for (int i = 0; i < kRun; i++)
 #pragma unroll
@@ -200,9 +182,7 @@ template <int kRows, class Rows> class short_pass
         for (int i = 0; i < kMost; i++) x[i] = exponential(x[i], max); /* of no key: 0, which changes no sum */
 #pragma unroll
         for (int i = 0; i < kMost; i++) sum = __fadd_rn(sum, x[i]);
-#pragma unroll
-        for (int offset = kWarp / 2; offset > 0; offset /= 2)
-            sum = __fadd_rn(sum, __shfl_xor_sync(kWholeWarp, sum, offset));
+        sum = fold_warp_for_all(sum);
 #pragma unroll
         for (int i = 0; i < kMost; i += kParts) {
             float own = x[i];

@@ -24,6 +24,15 @@ __device__ __forceinline__ float fold_warp(float sum)
     return sum;
 }
 
+/* The same sum for every lane: lanes that add the same two numbers get the same result. */
+__device__ __forceinline__ float fold_warp_for_all(float sum)
+{
+#pragma unroll
+    for (int offset = kWarp / 2; offset > 0; offset /= 2)
+        sum = __fadd_rn(sum, __shfl_xor_sync(kWholeWarp, sum, offset));
+    return sum;
+}
+
 /* M1, M2, M3: what lane `lane` of `lanes` sums of a row of n. Index is the type to count elements in. */
 template <typename Summands, typename Index>
 __device__ __forceinline__ float mean_lane_sum(const Summands &x, Index n, int lane, int lanes)

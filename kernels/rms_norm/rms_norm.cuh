@@ -17,6 +17,14 @@ struct squares {
     {
         return __fmul_rn(qp_bf16_to_f32(value), qp_bf16_to_f32(value)); /* R1 */
     }
+    /* M3 of a lane that has one vector. */
+    __device__ static float sum_of(const vector<QP_MEAN_VECTOR> &values)
+    {
+        float sum = of(values.at[0]);
+#pragma unroll
+        for (int i = 1; i < QP_MEAN_VECTOR; i++) sum = __fadd_rn(sum, of(values.at[i]));
+        return sum;
+    }
     __device__ float one(int64_t i) const { return of(x[i]); }
     __device__ float4 four(int64_t i) const
     {

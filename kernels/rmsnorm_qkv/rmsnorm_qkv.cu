@@ -23,10 +23,8 @@ struct head_norm {
 /* C3 and C4 of one row, by one warp. */
 __device__ vector4 norm_and_rope(vector4 x, vector4 weight, vector4 cos, vector4 sin, const head_norm &norm)
 {
-    float sum = squares::of(x.at[0]);
-#pragma unroll
-    for (int i = 1; i < kLaneChannels; i++) sum = __fadd_rn(sum, squares::of(x.at[i])); /* M3 */
-    const float scale = __shfl_sync(kWholeWarp, rms_norm_scale(fold_warp(sum), norm.factor, norm.eps), 0);
+    const float sum = fold_warp(squares::sum_of(x));
+    const float scale = __shfl_sync(kWholeWarp, rms_norm_scale(sum, norm.factor, norm.eps), 0);
     const bool low = static_cast<int>(threadIdx.x) % kWarp < kPairLanes;
     vector4 y;
 #pragma unroll
