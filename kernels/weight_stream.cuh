@@ -11,7 +11,8 @@
  * perhaps normalised, into shared memory.
  *
  * Why not loads into registers: the bytes that have to be under way would take most of them. Why boxes of 8 rows times 128
- * bytes: these the swizzle of 128 bytes makes free of bank conflicts for ldmatrix. */
+ * bytes: these the swizzle of 128 bytes makes free of bank conflicts for ldmatrix. A copy brings several of them, since a
+ * warp needs long to issue one, whatever its size. */
 #ifndef QP_WEIGHT_STREAM_CUH
 #define QP_WEIGHT_STREAM_CUH
 
@@ -27,19 +28,20 @@ constexpr int kStreamTokens = kTileColumns, kStreamParts = 8;
 constexpr int kStreamWarps = 12; /* the most of a block */
 constexpr int kBoxRows = 8, kBoxK = 64, kBoxBytes = kBoxRows * kBoxK * static_cast<int>(sizeof(qp_bf16));
 constexpr int kStageBoxes = 2, kStageK = kStageBoxes * kBoxK; /* along K */
+constexpr int kStageGroupBytes = kStageBoxes * kBoxBytes;     /* of eight rows */
 constexpr int kRowPadding = 16; /* bytes, so that ldmatrix finds eight rows in different banks */
 /* What a stage reads of a token that is not there. */
 constexpr int kZeroBytes = kStageK * static_cast<int>(sizeof(qp_bf16));
 
 /* ---- On the host. ---- */
 
-/* A matrix of weights [rows, k] as boxes. */
+/* A matrix of weights [rows, k] as copies of 8 * groups rows and kStageBoxes boxes along K. */
 struct weight_map {
     CUtensorMap map;
 };
 
-/* False if k or the address is not aligned as the hardware wants it, to 16 bytes. */
-inline bool make_weight_map(const qp_bf16 *weight, int64_t rows, int64_t k, weight_map *result)
+/* For what stream_fits and an address aligned to 16 bytes; false if the driver refuses. */
+inline bool make_weight_map(const qp_bf16 *weight, int64_t rows, int64_t k, int groups, weight_map *result)
 {
     using encode_function = decltype(&cuTensorMapEncodeTiled);
     /* The driver's function, without linking the driver's library, which a machine without a card lacks. */
@@ -49,10 +51,12 @@ inline bool make_weight_map(const qp_bf16 *weight, int64_t rows, int64_t k, weig
         (void)cudaGetDriverEntryPointByVersion("cuTensorMapEncodeTiled", &function, 12000, cudaEnableDefault, &found);
         return found == cudaDriverEntryPointSuccess ? reinterpret_cast<encode_function>(function) : nullptr;
     }();
-    const cuuint64_t dim[2] = { static_cast<cuuint64_t>(k), static_cast<cuuint64_t>(rows) };
-    const cuuint64_t pitch[1] = { static_cast<cuuint64_t>(k) * sizeof(qp_bf16) };
-    const cuuint32_t box[2] = { kBoxK, kBoxRows }, step[2] = { 1, 1 };
-    return encode && encode(&result->map, CU_TENSOR_MAP_DATA_TYPE_BFLOAT16, 2, const_cast<qp_bf16 *>(weight), dim,
+    /* Within a box along K, from row to row, from box to box: so a copy leaves box behind box. */
+    const cuuint64_t dim[3] = { kBoxK, static_cast<cuuint64_t>(rows), static_cast<cuuint64_t>(k / kBoxK) };
+    const cuuint64_t pitch[2] = { static_cast<cuuint64_t>(k) * sizeof(qp_bf16), kBoxK * sizeof(qp_bf16) };
+    const cuuint32_t box[3] = { kBoxK, static_cast<cuuint32_t>(kBoxRows * groups), kStageBoxes };
+    const cuuint32_t step[3] = { 1, 1, 1 };
+    return encode && encode(&result->map, CU_TENSOR_MAP_DATA_TYPE_BFLOAT16, 3, const_cast<qp_bf16 *>(weight), dim,
                             pitch, box, step, CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B,
                             CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE) == CUDA_SUCCESS;
 }
@@ -81,9 +85,10 @@ constexpr int kNormThreads = 256;
  * follows. A kernel's own variables count, too: they have 8 KiB. */
 constexpr int kStreamRing = 96 << 10;
 constexpr size_t kStreamLimit = kSharedBytes - (8 << 10);
-/* A block takes at least so much, so that a multiprocessor has at most three, and the one that computes shares it with few
- * others. */
-constexpr int kStreamLeast = 60 << 10;
+/* A block takes at least so much, so that a multiprocessor has room for three and no more; and with few weights half of what
+ * there is. Otherwise several blocks of a kernel come to lie on some multiprocessors, and others have none; and that
+ * unevenness stays, since the blocks of a following kernel take the places that become free. */
+constexpr int kStreamLeast = 72 << 10, kStreamHalf = 112 << 10, kFewWeights = 32 << 10;
 
 /* The sizes of a product and of the block that computes it. All divisions and places are worked out on the host: the
  * hardware has no integer division, and what is worked out between a wait and a result costs its time. */
@@ -92,53 +97,61 @@ struct stream_shape {
     int tokens, k, part;
     int tiles, groups; /* groups of eight rows in a tile: 1 or 2 */
     int parts, teams, stages;
-    bool normalised; /* x is, on its way */
-    int reciprocal;  /* of parts */
-    /* Places in shared memory, in bytes from an address that is a multiple of kBoxBytes: behind the rings. */
+    stream_norm norm; /* of x, on its way; without lanes: none */
+    int reciprocal;   /* of parts */
+    /* Places in shared memory, in bytes: behind the rings. */
     int x_row; /* from one row of x to the next */
-    int x_at, zero_at, norm_weight_at, sums_at, barriers_at, end;
+    int x_at, zero_at, norm_weight_at, lanes_at, sums_at, barriers_at, end;
 
     __host__ __device__ int warps() const { return parts * teams; }
-    __host__ __device__ int stage_bytes() const { return kStageBoxes * groups * kBoxBytes; }
+    __host__ __device__ int stage_bytes() const { return groups * kStageGroupBytes; }
     /* warp / parts, for the number of a warp. */
     __host__ __device__ int team_of(int warp) const { return warp * reciprocal >> 16; }
-    size_t shared_bytes() const { return static_cast<size_t>(end + kBoxBytes); }
+    /* Whether x is one row, of which each thread normalises what one lane of the mean's order has, a vector. */
+    __host__ __device__ bool by_thread() const
+    {
+        return tokens == 1 && norm.lanes == kNormThreads && k == kNormThreads * QP_MEAN_VECTOR;
+    }
+    size_t shared_bytes() const { return static_cast<size_t>(end); }
 
     void lay_out()
     {
-        const int padded = static_cast<int>(tiles_for(k, kBoxK)) * kBoxK * static_cast<int>(sizeof(qp_bf16));
+        const int row = k * static_cast<int>(sizeof(qp_bf16));
         reciprocal = (1 << 16) / parts + 1;
-        x_row = padded + kRowPadding;
+        x_row = row + kRowPadding;
         x_at = warps() * stages * stage_bytes();
         zero_at = x_at + tokens * x_row;
         norm_weight_at = zero_at + kZeroBytes;
-        sums_at = norm_weight_at + (normalised ? padded : 0);
+        lanes_at = norm_weight_at + (norm.lanes && !by_thread() ? row : 0);
+        sums_at = lanes_at + tokens * norm.lanes * static_cast<int>(sizeof(float));
         barriers_at = sums_at + 2 * teams * (parts - 1) * kWarp * static_cast<int>(sizeof(float4));
         end = barriers_at + warps() * stages * static_cast<int>(sizeof(uint64_t));
-        if (end < kStreamLeast) end = kStreamLeast;
+        const int least = x_at <= kFewWeights ? kStreamHalf : kStreamLeast;
+        if (end < least) end = least;
     }
 };
 
-/* Whether this file's way can compute it at all. */
+/* Whether this file's way can compute it at all. Each K of Qwen3 is a multiple of 128. */
 inline bool stream_fits(int64_t tokens, int64_t k, int64_t part)
 {
-    return tokens <= kStreamTokens && k % (16 / static_cast<int64_t>(sizeof(qp_bf16))) == 0 && k < 1 << 20 &&
+    return tokens <= kStreamTokens && k % kBoxK == 0 && part % kBoxK == 0 && k < 1 << 20 &&
            tiles_for(k, part) <= kStreamParts;
 }
 
 /* The product of x [tokens, k] with weights whose K is split into parts of `part`; rows, tiles and teams are still to be
  * chosen. For what stream_fits. */
-inline stream_shape make_stream_shape(const qp_bf16 *x, int64_t tokens, int64_t k, int64_t part, bool normalised)
+inline stream_shape make_stream_shape(const qp_bf16 *x, int64_t tokens, int64_t k, int64_t part,
+                                      const stream_norm &norm)
 {
     stream_shape s = {};
     s.x = x, s.tokens = static_cast<int>(tokens), s.k = static_cast<int>(k), s.part = static_cast<int>(part);
     s.parts = static_cast<int>(tiles_for(k, part));
-    s.normalised = normalised;
+    s.norm = norm;
     return s;
 }
 
-/* Stages for the ring of each warp: what there is room for, but no more than the warp will fill; and at least two, since a
- * warp waits for the next one before it gives one back. False if x leaves no room. */
+/* Stages for the ring of each warp: what there is room for, but no more than the warp will fill; and at least two, so that
+ * one is under way while the other is read. False if x leaves no room. */
 inline bool choose_stages(stream_shape *s, int tiles_of_team, int ring)
 {
     const int needed = static_cast<int>(tiles_for(s->part < s->k ? s->part : s->k, kStageK)) * tiles_of_team;
@@ -149,7 +162,7 @@ inline bool choose_stages(stream_shape *s, int tiles_of_team, int ring)
 }
 
 /* A shape for `rows` rows of weights in tiles of 8 * groups, on as many multiprocessors as possible, and its blocks. */
-inline bool choose_stream_shape(stream_shape *s, int64_t rows, int groups, unsigned *blocks)
+inline bool choose_stream_shape(stream_shape *s, int64_t rows, int groups, int ring, unsigned *blocks)
 {
     s->groups = groups;
     s->tiles = static_cast<int>(tiles_for(rows, kBoxRows * groups));
@@ -158,7 +171,7 @@ inline bool choose_stream_shape(stream_shape *s, int64_t rows, int groups, unsig
         const int64_t at_once = tiles_for(s->tiles, s->teams);
         *blocks = static_cast<unsigned>(at_once <= 2 * kMultiprocessors ? at_once : kMultiprocessors);
         if (choose_stages(s, static_cast<int>(tiles_for(s->tiles, static_cast<int64_t>(*blocks) * s->teams)),
-                          *blocks > kMultiprocessors ? kStreamRing / 2 : kStreamRing))
+                          *blocks > kMultiprocessors ? ring / 2 : ring))
             return true;
     }
     return false; /* x leaves no room */
@@ -169,7 +182,7 @@ inline bool choose_stream_shape(stream_shape *s, int64_t rows, int groups, unsig
 inline unsigned stream_threads(const stream_shape &s)
 {
     constexpr int kFew = 4, kMany = kNormThreads / kWarp, kLong = 8192; /* warps; elements to copy */
-    const int least = (s.normalised ? s.k >= kNormThreads * QP_MEAN_VECTOR : s.tokens * s.k >= kLong) ? kMany : kFew;
+    const int least = (s.norm.lanes ? s.k >= kNormThreads * QP_MEAN_VECTOR : s.tokens * s.k >= kLong) ? kMany : kFew;
     return static_cast<unsigned>((s.warps() > least ? s.warps() : least) * kWarp);
 }
 
@@ -220,13 +233,19 @@ __device__ __forceinline__ void barrier_wait(uint32_t barrier, int parity)
                  : "memory");
 }
 
-/* A box from column k and row `row` on, which others will not want again. What lies outside of the matrix is zero. */
-__device__ __forceinline__ void fetch_box(uint32_t to, const weight_map *from, int k, int row, uint32_t barrier)
+/* Fetches the map itself, which the first copy would wait for. */
+__device__ __forceinline__ void prefetch_map(const weight_map *map)
+{
+    asm volatile("prefetch.tensormap [%0];" ::"l"(&map->map) : "memory");
+}
+
+/* A copy's boxes from column k and row `row` on, which others will not want again. What lies outside of the matrix is zero. */
+__device__ __forceinline__ void fetch_boxes(uint32_t to, const weight_map *from, int k, int row, uint32_t barrier)
 {
     constexpr uint64_t kEvictFirst = 0x12f0000000000000ull; /* as createpolicy.fractional makes it */
-    asm volatile("cp.async.bulk.tensor.2d.shared::cluster.global.tile.mbarrier::complete_tx::bytes.L2::cache_hint "
-                 "[%0], [%1, {%2, %3}], [%4], %5;" ::"r"(to),
-                 "l"(&from->map), "r"(k), "r"(row), "r"(barrier), "l"(kEvictFirst)
+    asm volatile("cp.async.bulk.tensor.3d.shared::cluster.global.tile.mbarrier::complete_tx::bytes.L2::cache_hint "
+                 "[%0], [%1, {%2, %3, %4}], [%5], %6;" ::"r"(to),
+                 "l"(&from->map), "r"(0), "r"(row), "r"(k / kBoxK), "r"(barrier), "l"(kEvictFirst)
                  : "memory");
 }
 
@@ -246,40 +265,36 @@ __device__ __forceinline__ void team_barrier(int team, int warps)
 
 /* ---- On the device: the product. ---- */
 
-/* The rows of a tile: two groups of eight. With one group a tile, the second is not looked at. */
+/* Where the rows of a tile, or half of them, come from. */
 struct tile_rows {
-    const weight_map *map[2];
-    int row[2];
+    const weight_map *map;
+    int row; /* the first */
 };
 
 /* Tiles of one matrix after the other. */
 template <int kGroups> struct consecutive_rows {
+    static constexpr int kCopies = 1;
     const weight_map *map;
 
-    __device__ tile_rows operator()(int tile) const
-    {
-        const int row = tile * kGroups * kBoxRows;
-        return { { map, map }, { row, row + kBoxRows } };
-    }
+    __device__ tile_rows operator()(int tile, int) const { return { map, tile * kGroups * kBoxRows }; }
 };
 
-/* Where a stage's weights come from: a tile, and the elements of K from k on, of a part [begin, end). */
+/* Where a stage's weights come from: a tile, and of the part of K from `begin` on the stage `number`, of so many. */
 struct place_of_stage {
-    int tile, begin, end, step, k;
+    int tile, step, begin, stages, number;
 
     __device__ place_of_stage() {}
     __device__ place_of_stage(int tile, int begin, int end, int step)
-        : tile(tile), begin(begin), end(end), step(step), k(begin)
+        : tile(tile), step(step), begin(begin), stages((end - begin + kStageK - 1) / kStageK), number(0)
     {
     }
     /* To the stage that is fetched `count` stages later. */
     __device__ void advance(int count)
     {
-        for (; count > 0; count--) {
-            k += kStageK;
-            if (k >= end) k = begin, tile += step;
-        }
+#pragma unroll 1
+        for (number += count; number >= stages; tile += step) number -= stages;
     }
+    __device__ int k() const { return begin + number * kStageK; }
 };
 
 /* What a lane holds of A and B for the elements of K of a stage: for each block, and for each two. */
@@ -289,27 +304,33 @@ struct stage_fragments {
 };
 
 /* One block's share of a product; every thread of the block makes one, and they call its functions together. kGroups is the
- * shape's. Rows gives the rows of a tile: tile_rows operator()(int tile). */
+ * shape's. Rows gives the rows of a tile, all together or, with kCopies = 2, each group: tile_rows operator()(int tile,
+ * int copy). */
 template <int kGroups, class Rows> class weight_stream {
 public:
-    /* Sets up, and starts fetching. `shared` is the block's dynamic shared memory. `first` is the first tile of the block's
-     * first team, `step` how far each team's next one is. Warps beyond the shape's have no tile. */
+    /* Sets up, and starts fetching. `shared` is the block's dynamic shared memory, aligned to kBoxBytes. `first` is the first
+     * tile of the block's first team, `step` how far each team's next one is. Warps beyond the shape's have no tile. */
     __device__ weight_stream(const stream_shape &shape, const Rows &rows, unsigned char *shared, int first, int step)
-        : s(shape), rows(rows), step(step)
+        : s(shape), rows(rows), memory(shared), base(shared_address(shared)), step(step)
     {
-        const uint32_t start = shared_address(shared);
-        base = (start + kBoxBytes - 1) / kBoxBytes * kBoxBytes;
-        memory = shared + (base - start);
+        if (lane() == 0 && warp < kCopies) prefetch_map(rows(first, warp).map);
         team = s.team_of(warp), rank = warp - team * s.parts;
         begin = rank * s.part, end = min(begin + s.part, s.k);
         tile = team < s.teams ? first + team : s.tiles;
         if (lane() == 0 && warp < s.warps())
+#pragma unroll 1 /* here and below: code that is not in the cache yet takes longer to come than to run */
             for (int i = 0; i < s.stages; i++) barrier_init(barrier_of(warp, i));
         asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
         __syncthreads();
 
+        /* x and the norm's weight first, into L2: behind the weights they would wait for long. If x is not complete yet, L2 gets
+         * the rest, too. */
+        prefetch(s.x, s.tokens * s.k);
+        if (s.norm.lanes) prefetch(s.norm.weight, s.k);
+
         /* A copy takes long to issue, so all warps do the first fill: the first stages of each, the second, ... */
         const int warps = threads() / kWarp;
+#pragma unroll 1
         for (int to = warp, stage = 0; lane() == 0; to += warps) {
             for (; to >= s.warps(); to -= s.warps()) stage++;
             if (stage >= s.stages) break;
@@ -331,50 +352,64 @@ public:
         const int row = lane() % 8, second = kGroups > 1 ? lane() / 8 % 2 : 0, high = lane() / 16;
 #pragma unroll
         for (int i = 0; i < kBoxSteps; i++)
-            a_lane[i] = kept(second * kBoxBytes + row * (kBoxBytes / kBoxRows) + (((2 * i + high) ^ row) << 4));
+            a_lane[i] = kept(second * kGroupStride + row * (kBoxBytes / kBoxRows) + (((2 * i + high) ^ row) << 4));
         b_mask = row < s.tokens ? ~0u : 0u;
         b_lane = kept(base + (row < s.tokens ? s.x_at + row * s.x_row + (lane() / 8 << 4) : s.zero_at));
         ring = kept(stage_of(warp, 0)), barriers = kept(barrier_of(warp, 0));
     }
 
-    /* Before the wait for the predecessor, too: the weight of the norm, and zeros around x. */
-    __device__ void prepare(const stream_norm &norm)
+    /* Of the warp's team; one past the last one if there is none. */
+    __device__ int first_tile() const { return tile; }
+
+    /* Before the wait for the predecessor, too: the weight of the norm, and zeros for the tokens that are not there. */
+    __device__ void prepare_to_normalise()
     {
-        by_thread = s.normalised && s.tokens == 1 && norm.lanes == kNormThreads &&
-                    s.k == kNormThreads * QP_MEAN_VECTOR && threads() >= kNormThreads;
-        if (by_thread && thread() < kNormThreads) own_weight = reinterpret_cast<const vector4 *>(norm.weight)[thread()];
-        for (int i = thread(); s.normalised && !by_thread && i < s.k / kVector; i += threads())
-            copy_async(at<vector8>(s.norm_weight_at) + i, reinterpret_cast<const vector8 *>(norm.weight) + i);
+        if (s.by_thread()) {
+            if (thread() < kNormThreads) own_weight = reinterpret_cast<const vector4 *>(s.norm.weight)[thread()];
+        } else {
+#pragma unroll 1
+            for (int i = thread(); i < s.k / kVector; i += threads())
+                copy_async(at<vector8>(s.norm_weight_at) + i, reinterpret_cast<const vector8 *>(s.norm.weight) + i);
+        }
+        prepare();
+    }
+    __device__ void prepare()
+    {
+#pragma unroll 1
         for (int i = thread(); i < kZeroBytes / static_cast<int>(sizeof(vector8)); i += threads())
             at<vector8>(s.zero_at)[i] = vector8{};
-        for (int row = 0; row < s.tokens; row++)
-            for (int i = s.k / kVector + thread(); i < (s.x_row - kRowPadding) / static_cast<int>(sizeof(vector8));
-                 i += threads())
-                x_row(row)[i] = vector8{};
     }
 
-    /* Waits for the predecessor, then calls then(), which may fetch what else is needed, and puts x into shared memory,
-     * normalised if it is to be. */
-    template <class Then> __device__ void take_x(const stream_norm &norm, Then then)
+    /* Waits for the predecessor, then calls then(), which may fetch what else is needed, and puts x into shared memory. */
+    template <class Then> __device__ void take_x(Then then)
     {
-        all_there = all_is_there();
         wait_for_predecessor();
-        if (by_thread) {
-            uint2 x = {};
-            if (thread() < kNormThreads) x = __ldcg(reinterpret_cast<const uint2 *>(s.x) + thread());
-            then();
-            normalise_by_thread(norm, reinterpret_cast<const vector4 &>(x));
-            return;
-        }
         for (int row = 0; row < s.tokens; row++)
+#pragma unroll 1
             for (int i = thread(); i < s.k / kVector; i += threads())
                 copy_async(x_row(row) + i,
                            reinterpret_cast<const vector8 *>(s.x + static_cast<int64_t>(row) * s.k) + i);
         then();
         group_copies();
+        all_there = all_is_there();
         wait_for_copies<0>();
         __syncthreads();
-        if (s.normalised) normalise(norm);
+    }
+
+    /* The same, and normalises it. */
+    template <class Then> __device__ void take_normalised_x(Then then)
+    {
+        if (!s.by_thread()) {
+            take_x(then);
+            normalise();
+            return;
+        }
+        wait_for_predecessor();
+        uint2 x = {};
+        if (thread() < kNormThreads) x = __ldcg(reinterpret_cast<const uint2 *>(s.x) + thread());
+        then();
+        all_there = all_is_there();
+        normalise_by_thread(reinterpret_cast<const vector4 &>(x));
     }
 
     /* Sums the block's tiles, and calls epilogue(tile, sum) with the accumulators of mma.sync (block_fma.cuh) in the first
@@ -383,7 +418,10 @@ public:
     {
         for (int turn = 0; tile < s.tiles; tile += step, turn++) {
             float sum[4] = {};
-            chain(sum);
+            if (all_there)
+                chain_of_all(sum);
+            else
+                chain_by_stages(sum);
             if (s.parts > 1) {
                 float4 *sums = at<float4>(s.sums_at) + (turn % 2 * s.teams + team) * (s.parts - 1) * kWarp + lane();
                 if (rank) sums[(rank - 1) * kWarp] = make_float4(sum[0], sum[1], sum[2], sum[3]);
@@ -400,7 +438,10 @@ public:
     }
 
 private:
-    static constexpr int kVector = 8, kStageBytes = kStageBoxes * kGroups * kBoxBytes;
+    static constexpr int kVector = 8, kStageBytes = kGroups * kStageGroupBytes;
+    static constexpr int kCopies = Rows::kCopies, kCopyBytes = kStageBytes / kCopies;
+    /* In a stage, from box to box along K, and from one group of rows to the other. */
+    static constexpr int kBoxStride = kCopyBytes / kStageBoxes, kGroupStride = kCopies > 1 ? kCopyBytes : kBoxBytes;
     static constexpr int kBarrierBytes = static_cast<int>(sizeof(uint64_t));
     using vector8 = vector<kVector>;
     using vector4 = vector<QP_MEAN_VECTOR>;
@@ -408,17 +449,18 @@ private:
     /* rms_norm of each row of x. All threads share the lanes of the mean's order. Then each warp folds them (M4) for the row
      * of which it normalises a share: its lane l first the lanes l, l + 32, ..., so that only the last folds are between
      * threads. */
-    __device__ void normalise(const stream_norm &norm)
+    __device__ void normalise()
     {
-        __shared__ float sums[2 * QP_MEAN_MAX_LANES]; /* lanes * tokens is less than twice 512 */
+        float *sums = at<float>(s.lanes_at);
         for (int row = 0; row < s.tokens; row++)
-            for (int i = thread(); i < norm.lanes; i += threads())
-                sums[row * norm.lanes + i] =
-                    mean_lane_sum(squares{ reinterpret_cast<const qp_bf16 *>(x_row(row)), true }, s.k, i, norm.lanes);
+            for (int i = thread(); i < s.norm.lanes; i += threads())
+                sums[row * s.norm.lanes + i] =
+                    mean_lane_sum(squares{ reinterpret_cast<const qp_bf16 *>(x_row(row)), true }, s.k, i, s.norm.lanes);
         __syncthreads();
         const int share = (warp & ((1 << row_shift) - 1)) * kWarp + lane(), shares = kWarp << row_shift;
         for (int row = warp >> row_shift; row < s.tokens; row += threads() / kWarp >> row_shift) {
-            const float scale = scale_of<QP_MEAN_MAX_LANES>(norm, sums + row * norm.lanes);
+            const float scale = scale_of<QP_MEAN_MAX_LANES>(sums + row * s.norm.lanes);
+#pragma unroll 1
             for (int i = share; i < s.k / kVector; i += shares) {
                 const vector8 weight = at<vector8>(s.norm_weight_at)[i];
                 vector8 x = x_row(row)[i];
@@ -431,15 +473,13 @@ private:
     }
 
     /* The same of one row of which each thread has a lane's only vector. */
-    __device__ void normalise_by_thread(const stream_norm &norm, vector4 x)
+    __device__ void normalise_by_thread(vector4 x)
     {
-        __shared__ float sums[kNormThreads];
-        if (thread() < kNormThreads) {
-            sums[thread()] = squares::sum_of(x);
-        }
+        float *sums = at<float>(s.lanes_at);
+        if (thread() < kNormThreads) sums[thread()] = squares::sum_of(x);
         __syncthreads();
         if (thread() < kNormThreads) {
-            const float scale = scale_of<kNormThreads>(norm, sums);
+            const float scale = scale_of<kNormThreads>(sums);
 #pragma unroll
             for (int i = 0; i < QP_MEAN_VECTOR; i++) x.at[i] = rms_norm_element(x.at[i], own_weight.at[i], scale);
             reinterpret_cast<vector4 *>(x_row(0))[thread()] = x;
@@ -448,13 +488,13 @@ private:
     }
 
     /* Of a warp: M4, R2 and R3, from the sums of all lanes of a row, at most kMost. */
-    template <int kMost> __device__ static float scale_of(const stream_norm &norm, const float *sums)
+    template <int kMost> __device__ float scale_of(const float *sums) const
     {
         float sum[kMost / kWarp];
 #pragma unroll
-        for (int i = 0; i < kMost / kWarp; i++) sum[i] = i * kWarp < norm.lanes ? sums[i * kWarp + lane()] : 0.0f;
-        fold_halves<kMost / kWarp / 2>(sum, norm.lanes);
-        return rms_norm_scale(fold_warp_for_all(sum[0]), norm.factor, norm.eps);
+        for (int i = 0; i < kMost / kWarp; i++) sum[i] = i * kWarp < s.norm.lanes ? sums[i * kWarp + lane()] : 0.0f;
+        fold_halves<kMost / kWarp / 2>(sum, s.norm.lanes);
+        return rms_norm_scale(fold_warp_for_all(sum[0]), s.norm.factor, s.norm.eps);
     }
 
     /* M4 down to the lanes of a warp. */
@@ -480,18 +520,24 @@ private:
         return base + s.barriers_at + (warp * s.stages + stage) * kBarrierBytes;
     }
 
+    __device__ static void prefetch(const qp_bf16 *from, int count)
+    {
+        constexpr int kLine = 128 / static_cast<int>(sizeof(qp_bf16));
+#pragma unroll 1
+        for (int i = thread() * kLine; i < count; i += threads() * kLine)
+            asm volatile("prefetch.global.L2 [%0];" ::"l"(from + i) : "memory");
+    }
+
     /* One thread: fills a stage of a warp's ring. */
     __device__ void fetch(int to_warp, int stage, const place_of_stage &at)
     {
-        const tile_rows from = rows(at.tile);
         const uint32_t to = stage_of(to_warp, stage), barrier = barrier_of(to_warp, stage);
-        const int boxes = at.k + kBoxK < at.end ? kStageBoxes : 1;
-        barrier_expect(barrier, boxes * kGroups * kBoxBytes);
-        for (int box = 0; box < boxes; box++)
+        barrier_expect(barrier, kStageBytes);
 #pragma unroll
-            for (int group = 0; group < kGroups; group++)
-                fetch_box(to + (box * kGroups + group) * kBoxBytes, from.map[group], at.k + box * kBoxK,
-                          from.row[group], barrier);
+        for (int copy = 0; copy < kCopies; copy++) {
+            const tile_rows from = rows(at.tile, copy);
+            fetch_boxes(to + copy * kCopyBytes, from.map, at.k(), from.row, barrier);
+        }
     }
 
     /* The warp has read a stage: fills it again, if there is more to come. */
@@ -506,26 +552,17 @@ private:
     /* Whether all that the warp will ever read has come: then its chain need not look, stage by stage. */
     __device__ bool all_is_there() const
     {
-        bool there = tile >= s.tiles || next.tile >= s.tiles;
-        if (tile < s.tiles)
-            for (int i = 0; i < s.stages; i++) there = there && barrier_has_ended(barriers + i * kBarrierBytes, 0);
+        bool there = tile < s.tiles && next.tile >= s.tiles;
+        for (int i = lane(); there && i < s.stages; i += kWarp)
+            there = barrier_has_ended(barriers + i * kBarrierBytes, 0);
         return __all_sync(kWholeWarp, there);
-    }
-
-    /* Waits for the stage that is read next, and returns its place. */
-    __device__ int next_stage()
-    {
-        const int stage = place;
-        if (!all_there) barrier_wait(barriers + place * kBarrierBytes, parity);
-        if (++place == s.stages) place = 0, parity ^= 1;
-        return stage;
     }
 
     /* The fragments that the block `i` of a stage is the first to need; the stage's elements of x are `offset` bytes into
      * their rows. */
     __device__ __forceinline__ void load(stage_fragments &f, int i, int stage, uint32_t offset) const
     {
-        load_matrices(f.a[i], ring + stage * kStageBytes + i / kBoxSteps * kGroups * kBoxBytes + a_lane[i % kBoxSteps]);
+        load_matrices(f.a[i], ring + stage * kStageBytes + i / kBoxSteps * kBoxStride + a_lane[i % kBoxSteps]);
         if (i % 2 == 0)
             load_matrices(f.b[i / 2], b_lane + (offset & b_mask) + i * QP_BLOCK_K * static_cast<int>(sizeof(qp_bf16)));
     }
@@ -536,52 +573,71 @@ private:
         block_fma(sum, f.a[i], b);
     }
 
-    /* The warp's part of one tile. Each block waits for the one before it; in between, the fragments of the
-     * block kAhead places further on are loaded. */
-    __device__ void chain(float (&sum)[4])
+    /* The warp's part of one tile. Each block waits for the one before it; in between, the fragments of the block kAhead
+     * places further on are loaded. */
+    static constexpr int kAhead = kStageSteps - 2, kStepBytes = kStageK * static_cast<int>(sizeof(qp_bf16));
+
+    /* All stages are there, and in their order: the loads run ahead from one to the next. */
+    __device__ void chain_of_all(float (&sum)[4])
     {
-        constexpr int kBytes = static_cast<int>(sizeof(qp_bf16)), kAhead = kStageSteps - 2;
         stage_fragments f;
-        uint32_t offset = begin * kBytes;
-        int stage = next_stage(), left = end - begin;
+        uint32_t offset = begin * static_cast<int>(sizeof(qp_bf16));
+        int left = end - begin;
 #pragma unroll
-        for (int i = 0; i < kAhead; i++) load(f, i, stage, offset);
+        for (int i = 0; i < kAhead; i++) load(f, i, place, offset);
         for (; left > kStageK; left -= kStageK) {
 #pragma unroll
             for (int i = 0; i < kStageSteps - kAhead; i++) {
                 multiply(sum, f, i);
-                load(f, i + kAhead, stage, offset);
+                load(f, i + kAhead, place, offset);
             }
-            const int next = next_stage();
-            offset += kStageK * kBytes;
+            place++, offset += kStepBytes;
 #pragma unroll
             for (int i = kStageSteps - kAhead; i < kStageSteps; i++) {
                 multiply(sum, f, i);
-                load(f, i + kAhead - kStageSteps, next, offset);
+                load(f, i + kAhead - kStageSteps, place, offset);
             }
-            release(stage);
-            stage = next;
         }
 #pragma unroll
         for (int i = kAhead; i < kStageSteps; i++)
-            load(f, i, stage, offset); /* not multiplied if it is not of this part */
+            load(f, i, place, offset); /* not multiplied if it is not of this part */
 #pragma unroll
         for (int i = 0; i < kStageSteps; i++)
             if (i * QP_BLOCK_K < left) multiply(sum, f, i);
-        release(stage);
+        place++;
+    }
+
+    /* Each stage is given back before the next one is waited for: of two, one would otherwise always be idle. */
+    __device__ void chain_by_stages(float (&sum)[4])
+    {
+        uint32_t offset = begin * static_cast<int>(sizeof(qp_bf16));
+        for (int left = end - begin; left > 0; left -= kStageK, offset += kStepBytes) {
+            stage_fragments f;
+            barrier_wait(barriers + place * kBarrierBytes, parity);
+#pragma unroll
+            for (int i = 0; i < kAhead; i++) load(f, i, place, offset);
+#pragma unroll
+            for (int i = 0; i < kStageSteps; i++) {
+                if (i * QP_BLOCK_K < left) multiply(sum, f, i);
+                if (i + kAhead < kStageSteps) load(f, i + kAhead, place, offset);
+            }
+            release(place);
+            if (++place == s.stages) place = 0, parity ^= 1;
+        }
     }
 
     const stream_shape &s;
     const Rows rows;
-    unsigned char *memory;
-    uint32_t base, ring, barriers; /* of the block's memory; of the warp's stages and their barriers */
-    uint32_t a_lane[kBoxSteps];    /* of each block of a box: where the lane's row of a matrix is in it */
-    uint32_t b_lane, b_mask;       /* the lane's row of x, or of zeros, which has no further elements */
+    unsigned char *const memory; /* the block's */
+    const uint32_t base;
+    uint32_t ring, barriers;    /* of the warp's stages and their barriers */
+    uint32_t a_lane[kBoxSteps]; /* of each block of a box: where the lane's row of a matrix is in it */
+    uint32_t b_lane, b_mask;    /* the lane's row of x, or of zeros, which has no further elements */
     /* Of lane 0, so that the compiler knows them to be the whole warp's, and a branch on them to be no divergence. */
     const int warp = __shfl_sync(kWholeWarp, thread() / kWarp, 0);
     int tile, step, team, rank, begin, end;
     place_of_stage next; /* what the warp fetches next */
-    bool all_there = false, by_thread = false;
+    bool all_there = false;
     vector4 own_weight = {};   /* of the norm, by_thread */
     int row_shift = 0;         /* 2^row_shift warps share a row of x when it is normalised */
     int place = 0, parity = 0; /* of the stage that is read next */

@@ -857,21 +857,37 @@ inline bool all_lean(const qp_call *call, const qp_gqa_attention_args &a)
 
 template <int kRows, class Rows>
 qp_status launch_decode_of(const qp_call *call, const char *operation, const qp_gqa_attention_args &a, const Rows &row,
-                           int64_t sequences)
+                           int64_t sequences, bool lean)
 {
-    const decode_call<Rows> of_kernel = make_decode_call(call, a, row, kRows);
-    const auto blocks = [&](int of_tile) {
-        return dim3(static_cast<unsigned>(sequences * a.key_heads * of_kernel.query_tiles * of_tile));
-    };
-    const bool lean = all_lean(call, a);
-    if (lean && a.keys_count <= kShortKeys) {
-        const short_call<Rows> c(of_kernel, kRows);
-        return launch_dependent(call, operation, short_decode<kRows, Rows>,
-                                { blocks(kSlices), dim3(kShortThreads), c.bytes, 1 }, c);
-    }
-    const cluster_call<Rows> c = { of_kernel, decode_layout_for(a.keys_count, kRows) };
+    const cluster_call<Rows> c = { make_decode_call(call, a, row, kRows), decode_layout_for(a.keys_count, kRows) };
+    const dim3 blocks(static_cast<unsigned>(sequences * a.key_heads * c.query_tiles * kCluster));
     return launch_dependent(call, operation, lean ? decode<kRows, Rows, true> : decode<kRows, Rows, false>,
-                            { blocks(kCluster), dim3(kDecodeThreads), c.layout.bytes, kCluster }, c);
+                            { blocks, dim3(kDecodeThreads), c.layout.bytes, kCluster }, c);
+}
+
+template <int kRows, class Rows>
+qp_status launch_short_of(const qp_call *call, const char *operation, const qp_gqa_attention_args &a, const Rows &row,
+                          int64_t sequences)
+{
+    const short_call<Rows> c(make_decode_call(call, a, row, kRows), kRows);
+    const auto blocks = static_cast<unsigned>(sequences * a.key_heads * c.query_tiles * kSlices);
+    const size_t bytes = blocks <= kMultiprocessors && c.bytes < kShortLeast ? kShortLeast : c.bytes;
+    return launch_dependent(call, operation, short_decode<kRows, Rows>, { blocks, kShortThreads, bytes, 1 }, c);
+}
+
+/* With as few queries a block as leave no multiprocessor more than one block. */
+template <class Rows>
+qp_status launch_short(const qp_call *call, const char *operation, const qp_gqa_attention_args &a, const Rows &row,
+                       int64_t sequences)
+{
+    const int64_t queries = a.query_heads / a.key_heads * a.tokens;
+    const auto do_for = [&](int64_t rows) {
+        return queries <= rows || sequences * a.key_heads * tiles_for(queries, rows) * kSlices <= kMultiprocessors;
+    };
+    if (do_for(1)) return launch_short_of<1>(call, operation, a, row, sequences);
+    if (do_for(2)) return launch_short_of<2>(call, operation, a, row, sequences);
+    if (do_for(4)) return launch_short_of<4>(call, operation, a, row, sequences);
+    return launch_short_of<8>(call, operation, a, row, sequences);
 }
 
 /* For `sequences` calls like `a` in one launch; decode_rows(a) is not 0. */
@@ -879,10 +895,12 @@ template <class Rows>
 qp_status launch_decode(const qp_call *call, const char *operation, const qp_gqa_attention_args &a, const Rows &row,
                         int64_t sequences)
 {
+    const bool lean = all_lean(call, a);
+    if (lean && a.keys_count <= kShortKeys) return launch_short(call, operation, a, row, sequences);
     switch (decode_rows(a)) {
-    case 8: return launch_decode_of<8>(call, operation, a, row, sequences);
-    case 4: return launch_decode_of<4>(call, operation, a, row, sequences);
-    default: return launch_decode_of<2>(call, operation, a, row, sequences);
+    case 8: return launch_decode_of<8>(call, operation, a, row, sequences, lean);
+    case 4: return launch_decode_of<4>(call, operation, a, row, sequences, lean);
+    default: return launch_decode_of<2>(call, operation, a, row, sequences, lean);
     }
 }
 

@@ -13,6 +13,8 @@
 namespace qp::attention {
 
 constexpr int kShortKeys = 256; /* the most of a call */
+/* Of shared memory, for a block, if there are few of them: so that they spread over the multiprocessors. */
+constexpr size_t kShortLeast = 112 << 10;
 constexpr int kShortWarps = 8, kShortThreads = kShortWarps * kWarp;
 constexpr int kSlices = 8, kSliceChannels = kHeadDim / kSlices, kSliceChunks = kSliceChannels / kChunk;
 /* Of values: four rows, and a chunk so that ldmatrix finds eight rows, and each lane its run of four, in other banks. */
@@ -143,7 +145,8 @@ template <int kRows, class Rows> class short_pass
             float sum[kSums] = {};
 #pragma unroll
             for (int n = 0; n < kKeys; n++) {
-                const int key = min(base + n * kTeams + thread / kLanes, padded - 1);
+                const int key = base + n * kTeams + thread / kLanes;
+                if (base + n * kTeams >= padded) break; /* all threads */
                 uint32_t pairs[kRun / 2];
                 load_run<kRun>(pairs, all_keys, key, own);
                 float k[kRun];
@@ -286,7 +289,6 @@ template <int kRows, class Rows> class short_pass
                 copy_async(value_chunk(key, chunk), value_row(span, min(key, keys - 1)) + chunk * kChunk, key < past);
         }
         if (thread < tokens * kNewestPieces) first_newest = newest(thread);
-        allow_successor(); /* not earlier: what the next kernels fetch is more, and would come first */
         wait_for_copies();
         __syncthreads(); /* the places of the queries are there */
     }
@@ -319,6 +321,7 @@ __global__ void __launch_bounds__(kShortThreads, 2) short_decode(const __grid_co
     if constexpr (!Rows::kEarly) wait_for_predecessor();
     pass.prepare();
     if constexpr (Rows::kEarly) wait_for_predecessor();
+    allow_successor(); /* not earlier: what the next kernels fetch is more, and would come first */
     pass.run();
 }
 

@@ -20,9 +20,8 @@ struct operands {
 template <int kGroups>
 __global__ void __launch_bounds__(kStreamWarps *kWarp, 1) stream_residual(const __grid_constant__ operands o)
 {
-    extern __shared__ unsigned char shared[];
+    extern __shared__ __align__(kBoxBytes) unsigned char shared[];
     allow_successor();
-    const int team = static_cast<int>(threadIdx.x) / kWarp / o.s.parts;
     const int first = static_cast<int>(blockIdx.x) * o.s.teams, step = static_cast<int>(gridDim.x) * o.s.teams;
     weight_stream<kGroups, consecutive_rows<kGroups>> stream(o.s, { &o.weight }, shared, first, step);
     const auto for_each = [&](int tile, auto action) {
@@ -34,8 +33,8 @@ __global__ void __launch_bounds__(kStreamWarps *kWarp, 1) stream_residual(const 
     };
     qp_bf16 residual[2 * kGroups];
     const auto fetch_residual = [&](int i, int at) { residual[i] = o.residual[at]; };
-    stream.prepare({});
-    stream.take_x({}, [&] { for_each(first + team, fetch_residual); });
+    stream.prepare();
+    stream.take_x([&] { for_each(stream.first_tile(), fetch_residual); });
     stream.run([&](int tile, const float(&sum)[4]) {
         for_each(tile, [&](int i, int at) { o.y[at] = residual_add_element()(residual[i], qp_bf16_from_f32(sum[i])); });
         for_each(tile + step, fetch_residual);
@@ -56,9 +55,9 @@ int groups_for(int64_t n)
 bool choose(const qp_linear_residual_args &a, operands *o, unsigned *blocks)
 {
     if (!stream_fits(a.m, a.k, a.part) || !aligned<8>(a.x, a.weight) || a.n > 1 << 24) return false;
-    o->s = make_stream_shape(a.x, a.m, a.k, a.part, false);
+    o->s = make_stream_shape(a.x, a.m, a.k, a.part, {});
     o->residual = a.residual, o->y = a.y, o->n = static_cast<int>(a.n);
-    return choose_stream_shape(&o->s, a.n, groups_for(a.n), blocks);
+    return choose_stream_shape(&o->s, a.n, groups_for(a.n), kStreamRing, blocks);
 }
 
 } // namespace
@@ -77,7 +76,7 @@ qp_status qp_linear_residual_cuda(const qp_call *call)
     operands o;
     unsigned blocks;
     if (choose(a, &o, &blocks)) {
-        if (!make_weight_map(a.weight, a.n, a.k, &o.weight)) return no_weight_map("linear_residual");
+        if (!make_weight_map(a.weight, a.n, a.k, o.s.groups, &o.weight)) return no_weight_map("linear_residual");
         return launch_dependent(call, "linear_residual", o.s.groups == 1 ? stream_residual<1> : stream_residual<2>,
                                 stream_launch(o.s, blocks), o);
     }

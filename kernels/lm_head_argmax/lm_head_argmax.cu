@@ -10,7 +10,6 @@ using namespace qp;
 
 struct operands {
     stream_shape s;
-    stream_norm norm;
     weight_map weight;
     candidate *of_blocks;
     int vocabulary;
@@ -19,13 +18,12 @@ struct operands {
 /* C1, C2, and C3 among the block's logits. */
 __global__ void __launch_bounds__(kStreamWarps *kWarp, 1) stream_candidates(const __grid_constant__ operands o)
 {
-    extern __shared__ unsigned char shared[];
+    extern __shared__ __align__(kBoxBytes) unsigned char shared[];
     allow_successor();
     const int first = static_cast<int>(blockIdx.x) * o.s.teams, step = static_cast<int>(gridDim.x) * o.s.teams;
     weight_stream<2, consecutive_rows<2>> stream(o.s, { &o.weight }, shared, first, step);
-    stream.prepare(o.norm);
-
-    stream.take_x(o.norm, [] {});
+    stream.prepare_to_normalise();
+    stream.take_normalised_x([] {});
     candidate best = { 0, 0 };
     stream.run([&](int tile, const float(&sum)[4]) {
         if (lane_quad()) return; /* the only token is column 0 */
@@ -39,6 +37,7 @@ __global__ void __launch_bounds__(kStreamWarps *kWarp, 1) stream_candidates(cons
     if (threadIdx.x == 0) o.of_blocks[blockIdx.x] = best;
 }
 
+constexpr int kLongRing = 3 * kStreamRing / 2; /* what follows has no weights that would need the room */
 constexpr int kThreads = 128;
 
 /* C3 among the blocks. */
@@ -58,10 +57,9 @@ bool choose(const qp_lm_head_argmax_args &a, operands *o, unsigned *blocks)
     const qp_bf16 *last = a.x + (a.tokens - 1) * a.hidden;
     if (!stream_fits(1, a.hidden, a.part) || !aligned<8>(last, a.norm_weight, a.weight) || a.vocabulary > 1 << 30)
         return false;
-    o->s = make_stream_shape(last, 1, a.hidden, a.part, true);
-    o->norm = make_stream_norm(a.norm_weight, a.hidden, a.tokens, a.eps);
+    o->s = make_stream_shape(last, 1, a.hidden, a.part, make_stream_norm(a.norm_weight, a.hidden, a.tokens, a.eps));
     o->vocabulary = static_cast<int>(a.vocabulary);
-    return choose_stream_shape(&o->s, a.vocabulary, 2, blocks);
+    return choose_stream_shape(&o->s, a.vocabulary, 2, kLongRing, blocks);
 }
 
 } // namespace
@@ -81,7 +79,8 @@ qp_status qp_lm_head_argmax_cuda(const qp_call *call)
     operands o;
     unsigned blocks;
     if (choose(a, &o, &blocks)) {
-        if (!make_weight_map(a.weight, a.vocabulary, a.hidden, &o.weight)) return no_weight_map("lm_head_argmax");
+        if (!make_weight_map(a.weight, a.vocabulary, a.hidden, o.s.groups, &o.weight))
+            return no_weight_map("lm_head_argmax");
         o.of_blocks = static_cast<candidate *>(call->launch->workspace);
         QP_TRY(launch_dependent(call, "lm_head_argmax", stream_candidates, stream_launch(o.s, blocks), o));
         return launch_dependent(call, "lm_head_argmax", best_of_blocks, { 1, kThreads, 0, 1 }, o.of_blocks,

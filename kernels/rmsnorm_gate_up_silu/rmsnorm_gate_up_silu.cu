@@ -19,7 +19,6 @@ struct gated {
 
 struct operands {
     stream_shape s;
-    stream_norm norm;
     weight_map gate, up;
     qp_bf16 *y;
     int inner;
@@ -27,21 +26,21 @@ struct operands {
 
 /* Eight rows of gate and the same eight of up, so that one lane gets both of a channel. */
 struct same_channels {
+    static constexpr int kCopies = 2;
     const weight_map *gate, *up;
 
-    __device__ tile_rows operator()(int tile) const { return { { gate, up }, { tile * kBoxRows, tile * kBoxRows } }; }
+    __device__ tile_rows operator()(int tile, int copy) const { return { copy ? up : gate, tile * kBoxRows }; }
 };
 
 /* C1 to C4. */
 __global__ void __launch_bounds__(kStreamWarps *kWarp, 1) stream_gate_up(const __grid_constant__ operands o)
 {
-    extern __shared__ unsigned char shared[];
+    extern __shared__ __align__(kBoxBytes) unsigned char shared[];
     allow_successor();
     const int first = static_cast<int>(blockIdx.x) * o.s.teams, step = static_cast<int>(gridDim.x) * o.s.teams;
     weight_stream<2, same_channels> stream(o.s, { &o.gate, &o.up }, shared, first, step);
-    stream.prepare(o.norm);
-
-    stream.take_x(o.norm, [] {}); /* C1 */
+    stream.prepare_to_normalise();
+    stream.take_normalised_x([] {}); /* C1 */
     stream.run([&](int tile, const float(&sum)[4]) {
         const int channel = tile * kBoxRows + lane_row();
 #pragma unroll
@@ -60,10 +59,10 @@ bool choose(const qp_rmsnorm_gate_up_silu_args &a, operands *o, unsigned *blocks
     if (!stream_fits(a.tokens, a.hidden, a.part) || !aligned<8>(a.x, a.norm_weight, a.gate_weight, a.up_weight) ||
         a.inner > 1 << 24)
         return false;
-    o->s = make_stream_shape(a.x, a.tokens, a.hidden, a.part, true);
-    o->norm = make_stream_norm(a.norm_weight, a.hidden, a.tokens, a.eps);
+    o->s =
+        make_stream_shape(a.x, a.tokens, a.hidden, a.part, make_stream_norm(a.norm_weight, a.hidden, a.tokens, a.eps));
     o->y = a.y, o->inner = static_cast<int>(a.inner);
-    return choose_stream_shape(&o->s, 2 * a.inner, 2, blocks);
+    return choose_stream_shape(&o->s, 2 * a.inner, 2, kStreamRing, blocks);
 }
 
 } // namespace
@@ -82,8 +81,8 @@ qp_status qp_rmsnorm_gate_up_silu_cuda(const qp_call *call)
     operands o;
     unsigned blocks;
     if (choose(a, &o, &blocks)) {
-        if (!make_weight_map(a.gate_weight, a.inner, a.hidden, &o.gate) ||
-            !make_weight_map(a.up_weight, a.inner, a.hidden, &o.up))
+        if (!make_weight_map(a.gate_weight, a.inner, a.hidden, 1, &o.gate) ||
+            !make_weight_map(a.up_weight, a.inner, a.hidden, 1, &o.up))
             return no_weight_map("rmsnorm_gate_up_silu");
         return launch_dependent(call, "rmsnorm_gate_up_silu", stream_gate_up, stream_launch(o.s, blocks), o);
     }
