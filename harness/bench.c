@@ -82,6 +82,14 @@ static int64_t samples_for(const bench *b, double seconds, double budget)
 
 static bool is_decode(const phase *p) { return !strcmp(p->name, "decode"); }
 
+static void add_cost(const phase *p, int n, qp_cost *sum)
+{
+    const qp_call call = qp_node_call(&p->plan, &p->plan.nodes[n], &p->store);
+    const qp_cost cost = qp_operation_cost(p->plan.nodes[n].operation, &call);
+    sum->bytes += cost.bytes;
+    sum->flops += cost.flops;
+}
+
 static int inputs_of(const qp_plan_node *node) { return qp_operand_count(node->operation->in, QP_MAX_IN); }
 static int outputs_of(const qp_plan_node *node) { return qp_operand_count(node->operation->out, QP_MAX_OUT); }
 
@@ -652,7 +660,7 @@ static qp_status time_pass(bench *b, phase *p, uint64_t alone, qp_bench_step *st
     return QP_OK;
 }
 
-/* ---- The decode step as a recording. ---- */
+/* ---- The decode step, or the nodes that --only chose of it, as a recording. ---- */
 
 typedef struct replays {
     bench *b;
@@ -748,24 +756,79 @@ static qp_status compare_and_time_replays(replays *r, qp_bench_step *step)
     return QP_OK;
 }
 
-/* A step of its own in the report, where the decode step can be recorded; it counts if the passes do, whose tokens and
- * bits it has to give. */
+/* A step of the chosen nodes alone; it counts if all of their rows do. */
+static qp_bench_step step_of_chosen(const bench *b, const phase *p, const bool *chosen)
+{
+    qp_bench_step step = {
+        .name = "decode_nodes", .tokens = p->tokens, .context = p->past, .all_logits = p->golden != NULL
+    };
+    step.next_token = -1;
+    step.one_thread.why = "not measured";
+    step.verified = "golden";
+    for (int n = 0; n < p->plan.node_count; n++)
+        if (chosen[n]) add_cost(p, n, &step.cost);
+    for (int r = p->first_row; r < p->past_row; r++) {
+        const qp_bench_row *row = &b->report->rows[r];
+        if (!row->verified) step.verified = NULL;
+        if (row->verified && step.verified && !strcmp(row->verified, "cpu")) step.verified = "cpu";
+    }
+    return step;
+}
+
+/* What the chosen nodes leave when they follow a whole pass, launched or replayed. */
+static qp_status print_chosen(replays *r, const bool *chosen, bool replay, uint64_t *print)
+{
+    phase *p = r->p;
+    const pass t = { .b = r->b, .p = p, .marked = QP_OK };
+    QP_TRY(qp_recorded_step_start(&r->recorded, p->past, p->ids[0]));
+    QP_TRY(run_pass(&t, NULL, NULL));
+    for (int n = 0; n < p->plan.node_count; n++)
+        if (chosen[n]) QP_TRY(qp_node_poison(&p->plan, &p->plan.nodes[n], &p->store));
+    QP_TRY(replay ? qp_recorded_step_replay(&r->recorded, 1) : qp_prepared_run_chosen(&p->prepared, chosen));
+    return print_pass(r->b, p, print);
+}
+
+static qp_status compare_and_time_chosen(replays *r, const bool *chosen, qp_bench_step *step)
+{
+    uint64_t launched = 0, first = 0, last = 0;
+    QP_TRY(print_chosen(r, chosen, false, &launched));
+    QP_TRY(print_chosen(r, chosen, true, &first));
+    if (first != launched) {
+        refuse_step(step, true, "the recorded nodes leave other bits than the launched ones");
+        return QP_OK;
+    }
+    QP_TRY(time_step(r->b, r->b->options->samples, take_replays, r, step));
+    QP_TRY(print_chosen(r, chosen, true, &last));
+    if (last != first) refuse_step(step, true, "the timed replays gave other bits than the verified ones");
+    return QP_OK;
+}
+
+/* Steps of their own in the report, where they can be recorded. All of the decode step counts if the passes do, whose tokens
+ * and bits it has to give; the nodes that --only chose, if their rows do, and it has to give the bits of their launches. */
 static qp_status measure_replays(bench *b, phase *p, const qp_bench_step *passes)
 {
     replays r = { .b = b, .p = p };
-    if (!p->replays || qp_recorded_step_check(&p->plan, &b->options->selection, &p->store) != QP_OK) return QP_OK;
-    qp_bench_step *step = &b->report->steps[b->report->step_count++];
-    *step = *passes;
-    step->name = "decode_graph";
-    step->failed = false;
-    if (!passes->verified) {
-        refuse_step(step, false, "the decode step is not verified");
-        return QP_OK;
+    bool *const chosen = calloc((size_t)p->plan.node_count, sizeof *chosen);
+    const bool all = !b->options->only;
+    qp_status status = chosen ? QP_OK : qp_fail(QP_NO_MEMORY, "no memory for the choice of nodes");
+    int count = 0;
+    for (int n = 0; n < p->plan.node_count && chosen; n++) count += chosen[n] = p->row_of[n] >= 0;
+    if (count && p->replays && qp_recorded_step_check(&p->plan, &b->options->selection, &p->store, chosen) == QP_OK) {
+        qp_bench_step *step = &b->report->steps[b->report->step_count++];
+        *step = all ? *passes : step_of_chosen(b, p, chosen);
+        if (all) step->name = "decode_graph", step->failed = false;
+        say_progress(b, p, PROGRESS * 19 / 20, "the recording");
+        if (!step->verified) {
+            refuse_step(step, false, all ? "the decode step is not verified" : "not all of its rows are verified");
+        } else {
+            status =
+                qp_recorded_step_open(&p->plan, &b->options->selection, &p->store, all ? NULL : chosen, &r.recorded);
+            if (status == QP_OK)
+                status = all ? compare_and_time_replays(&r, step) : compare_and_time_chosen(&r, chosen, step);
+            qp_recorded_step_close(&r.recorded);
+        }
     }
-    say_progress(b, p, PROGRESS * 19 / 20, "the recorded pass");
-    QP_TRY(qp_recorded_step_open(&p->plan, &b->options->selection, &p->store, &r.recorded));
-    const qp_status status = compare_and_time_replays(&r, step);
-    qp_recorded_step_close(&r.recorded);
+    free(chosen);
     return status;
 }
 
@@ -925,12 +988,7 @@ static qp_status measure_phase(bench *b, phase *p)
                              .next_token = -1,
                              .time = { .why = "not verified" },
                              .one_thread = { .why = "not measured" } };
-    for (int n = 0; n < p->plan.node_count; n++) {
-        const qp_call call = qp_node_call(&p->plan, &p->plan.nodes[n], &p->store);
-        const qp_cost cost = qp_operation_cost(p->plan.nodes[n].operation, &call);
-        step->cost.bytes += cost.bytes;
-        step->cost.flops += cost.flops;
-    }
+    for (int n = 0; n < p->plan.node_count; n++) add_cost(p, n, &step->cost);
     for (int n = 0; n < p->plan.node_count && p->first_row < p->past_row; n++) QP_TRY(visit_node(b, p, n, &rows_done));
     if (p->first_row < p->past_row) QP_TRY(print_pass(b, p, &alone));
     QP_TRY(time_pass(b, p, alone, step));

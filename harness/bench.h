@@ -5,7 +5,8 @@
  * parameters and implementation are one row; its first node is run on its place in the pass, compared, timed, and
  * looked at again: the timed launches must have written the same bits and left their inputs alone. The pass as a
  * whole must give the same bits before and after its timing. A decode step that can be recorded (recorded_step.h) is also
- * timed so, if its replays give the tokens and the bits of as many ordinary passes. What is not verified has no time. */
+ * timed so, if its replays give the tokens and the bits of as many ordinary passes. With --only the chosen nodes of the decode
+ * step are recorded, if they can be, and timed if that leaves the bits of their launches. What is not verified has no time. */
 #ifndef QP_BENCH_H
 #define QP_BENCH_H
 
@@ -49,7 +50,9 @@ typedef struct qp_bench_row {
 } qp_bench_row;
 
 typedef struct qp_bench_step {
-    const char *name;     /* "prefill", "decode_step"; "decode_graph": the decode step recorded and replayed */
+    /* "prefill", "decode_step"; "decode_graph": the decode step recorded and replayed; "decode_nodes": of the decode step the
+     * nodes that `only` chose, recorded and replayed one behind the other */
+    const char *name;
     int64_t tokens;       /* fed in this pass */
     int64_t context;      /* keys in the cache before it */
     bool all_logits;      /* of every position, as the golden has them; otherwise of the last alone */
@@ -57,7 +60,7 @@ typedef struct qp_bench_step {
     const char *verified; /* as in a row: "golden" if every row is */
     bool failed;
     char reason[200];
-    int64_t next_token; /* greedy; -1 if not verified */
+    int64_t next_token; /* greedy; -1 if not verified, and of decode_nodes */
     qp_time time;       /* by the device's clock, with the launches enqueued ahead: what the device needs */
     qp_statistics wall; /* by the host's, from nothing enqueued to everything done; of decode_graph the share of one of
                          * many replays, each fed the token of the one before */

@@ -205,7 +205,7 @@ void qp_prepared_close(qp_prepared_plan *prepared)
     memset(prepared, 0, sizeof *prepared);
 }
 
-static qp_status run_nodes(qp_prepared_plan *prepared, qp_progress progress, void *context)
+static qp_status run_nodes(qp_prepared_plan *prepared, const bool *chosen, qp_progress progress, void *context)
 {
     const qp_plan *plan = prepared->plan;
     for (int n = 0; n < plan->node_count && prepared->past != plan->past; n++)
@@ -213,19 +213,30 @@ static qp_status run_nodes(qp_prepared_plan *prepared, qp_progress progress, voi
     prepared->past = plan->past;
     for (int n = 0; n < plan->node_count; n++) {
         const struct qp_prepared_node *node = &prepared->nodes[n];
+        if (chosen && !chosen[n]) continue;
         if (progress) progress(context, n, plan->node_count, plan->nodes[n].name);
         QP_TRY(run_node(plan, &plan->nodes[n], &node->implementation, prepared->store->runtime->device, &node->call));
     }
     return QP_OK;
 }
 
-qp_status qp_prepared_run(qp_prepared_plan *prepared, qp_progress progress, void *context)
+static qp_status run_pass(qp_prepared_plan *prepared, const bool *chosen, qp_progress progress, void *context)
 {
     const int64_t past = prepared->plan->past;
     qp_trace_push(QP_TRACE_MODEL, past == 0 ? "prefill" : "decode", -1, past, 0);
-    const qp_status status = run_nodes(prepared, progress, context);
+    const qp_status status = run_nodes(prepared, chosen, progress, context);
     qp_trace_pop();
     return status;
+}
+
+qp_status qp_prepared_run(qp_prepared_plan *prepared, qp_progress progress, void *context)
+{
+    return run_pass(prepared, NULL, progress, context);
+}
+
+qp_status qp_prepared_run_chosen(qp_prepared_plan *prepared, const bool *chosen)
+{
+    return run_pass(prepared, chosen, NULL, NULL);
 }
 
 qp_status qp_plan_run(const qp_plan *plan, const qp_selection *selection, const qp_store *store, qp_progress progress,

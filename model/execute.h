@@ -74,6 +74,9 @@ void qp_prepared_close(qp_prepared_plan *prepared);
  * rows. On a CUDA device it returns when everything is enqueued. */
 QP_MUST_USE qp_status qp_prepared_run(qp_prepared_plan *prepared, qp_progress progress, void *context);
 
+/* The same of some nodes alone, those n with chosen[n], on what the others have left in their buffers. */
+QP_MUST_USE qp_status qp_prepared_run_chosen(qp_prepared_plan *prepared, const bool *chosen);
+
 /* The same for a single pass. */
 QP_MUST_USE qp_status qp_plan_run(const qp_plan *plan, const qp_selection *selection, const qp_store *store,
                                   qp_progress progress, void *context);

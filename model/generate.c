@@ -114,8 +114,8 @@ qp_status qp_generate(const qp_runtime *runtime, const qp_tokenizer *tokenizer, 
     status = pass(&prompt, &prepared, &store, 0, ids, options->on_progress, options->context, &next);
     generated->prompt_seconds = qp_seconds_now() - start;
     if (status == QP_OK && !next.wants_logits && limit > 1 &&
-        qp_recorded_step_check(&d.plan, selection, &store) == QP_OK)
-        status = qp_recorded_step_open(&d.plan, selection, &store, &d.recorded);
+        qp_recorded_step_check(&d.plan, selection, &store, NULL) == QP_OK)
+        status = qp_recorded_step_open(&d.plan, selection, &store, NULL, &d.recorded);
     start = qp_seconds_now();
     while (status == QP_OK) {
         if (options->on_logits) options->on_logits(options->context, generated->new_tokens, next.logits);

@@ -8,7 +8,8 @@
 
 enum { AHEAD = 4, MARKS = AHEAD + 1 }; /* replays that are enqueued behind the one whose token the host waits for */
 
-qp_status qp_recorded_step_check(const qp_plan *plan, const qp_selection *selection, const qp_store *store)
+qp_status qp_recorded_step_check(const qp_plan *plan, const qp_selection *selection, const qp_store *store,
+                                 const bool *chosen)
 {
     const qp_backend backend = qp_device_backend(store->runtime->device);
     if (plan->options.tokens != 1)
@@ -17,6 +18,7 @@ qp_status qp_recorded_step_check(const qp_plan *plan, const qp_selection *select
     for (int n = 0; n < plan->node_count; n++) {
         const qp_plan_node *node = &plan->nodes[n];
         qp_implementation implementation;
+        if (chosen && !chosen[n]) continue;
         QP_TRY(qp_selection_find(selection, node, &implementation));
         if (implementation.backend != backend)
             return qp_fail(QP_UNSUPPORTED, "%s=%s runs on the host, and %s cannot be recorded", node->operation->name,
@@ -43,24 +45,27 @@ static qp_status place_orders(qp_recorded_step *step, qp_attention_order **on_ho
 
 typedef struct recorder {
     qp_prepared_plan prepared;
+    const bool *chosen;
     qp_next_step next;
 } recorder;
 
 static qp_status enqueue_step(void *context)
 {
     recorder *r = context;
+    if (r->chosen) return qp_prepared_run_chosen(&r->prepared, r->chosen);
     QP_TRY(qp_prepared_run(&r->prepared, NULL, NULL));
     return qp_device_advance(r->prepared.store->runtime->device, &r->next);
 }
 
-static qp_status record(qp_recorded_step *step, const qp_selection *selection)
+static qp_status record(qp_recorded_step *step, const qp_selection *selection, const bool *chosen)
 {
     qp_device *device = step->store->runtime->device;
     const int64_t last = step->plan->options.capacity - 1; /* the longest pass */
     QP_TRY(
         qp_device_allocate(device, (uint64_t)(last + 1) * sizeof(int64_t), "the predicted tokens", &step->predicted));
     QP_TRY(qp_recorded_step_start(step, last, 0));
-    recorder r = { .next = { .next_token = qp_store_tensor(step->store, step->plan, step->plan->next_token),
+    recorder r = { .chosen = chosen,
+                   .next = { .next_token = qp_store_tensor(step->store, step->plan, step->plan->next_token),
                              .input_id = step->store->input_ids,
                              .position = step->store->position_ids,
                              .predicted = step->predicted } };
@@ -76,13 +81,14 @@ static qp_status record(qp_recorded_step *step, const qp_selection *selection)
     return status;
 }
 
-qp_status qp_recorded_step_open(qp_plan *plan, const qp_selection *selection, qp_store *store, qp_recorded_step *step)
+qp_status qp_recorded_step_open(qp_plan *plan, const qp_selection *selection, qp_store *store, const bool *chosen,
+                                qp_recorded_step *step)
 {
     *step = (qp_recorded_step){ 0 };
-    QP_TRY(qp_recorded_step_check(plan, selection, store));
+    QP_TRY(qp_recorded_step_check(plan, selection, store, chosen));
     step->plan = plan;
     step->store = store;
-    const qp_status status = record(step, selection);
+    const qp_status status = record(step, selection, chosen);
     if (status != QP_OK) qp_recorded_step_close(step);
     return status;
 }

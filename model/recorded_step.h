@@ -1,6 +1,7 @@
 /* A decode step that is recorded once and replayed for each token. Token, position and the number of keys stay on the
  * device: a replay ends with its own token as the input of the next, so the host only reads what was predicted, behind the
- * device, and is never waited for. The tokens are those of ordinary passes. */
+ * device, and is never waited for. The tokens are those of ordinary passes.
+ * Some of its nodes can be recorded alone, to be timed: then nothing is predicted, and each replay is the same. */
 #ifndef QP_RECORDED_STEP_H
 #define QP_RECORDED_STEP_H
 
@@ -19,16 +20,18 @@ typedef struct qp_recorded_step {
     int64_t enqueued; /* the position of the next replay */
 } qp_recorded_step;
 
-/* Whether the plan, with what the selection runs in it, can be recorded on the store's device. QP_UNSUPPORTED, and a sentence
- * that says why: the plan must be of one token, every node that depends on the number of keys must be a fused one, which
- * reads it on the device (qp_replay), none may run on the host, and the CPU records nothing. */
-QP_MUST_USE qp_status qp_recorded_step_check(const qp_plan *plan, const qp_selection *selection, const qp_store *store);
+/* Whether the nodes n of the plan with chosen[n], or all with NULL, and what the selection runs in them, can be recorded on
+ * the store's device. QP_UNSUPPORTED, and a sentence that says why: the plan must be of one token, every node that depends on
+ * the number of keys must be a fused one, which reads it on the device (qp_replay), none may run on the host, and the CPU
+ * records nothing. */
+QP_MUST_USE qp_status qp_recorded_step_check(const qp_plan *plan, const qp_selection *selection, const qp_store *store,
+                                             const bool *chosen);
 
 /* Records it, for all numbers of keys up to the plan's capacity. The store must be prepared for the plan, and not be prepared
  * for a larger one as long as the step is open. Overwrites the last row of the cache and all values. Failures: those of
  * qp_recorded_step_check, QP_NO_MEMORY, QP_DEVICE. On failure *step is all zero, which qp_recorded_step_close accepts. */
 QP_MUST_USE qp_status qp_recorded_step_open(qp_plan *plan, const qp_selection *selection, qp_store *store,
-                                            qp_recorded_step *step);
+                                            const bool *chosen, qp_recorded_step *step);
 /* Waits for what was enqueued. Before the store and the device are closed. */
 void qp_recorded_step_close(qp_recorded_step *step);
 

@@ -104,12 +104,12 @@ static void put_step(qp_json_writer *w, const qp_bench_report *report, const qp_
     qp_json_put_string(w, "logits", step->all_logits ? "all" : "last");
     qp_json_put_string(w, "plan", report->plan);
     put_verdict(w, step->verified, step->failed, step->reason);
-    if (step->verified) qp_json_put_int64(w, "next_token", step->next_token);
+    if (step->next_token >= 0) qp_json_put_int64(w, "next_token", step->next_token);
     if (put_time(w, &step->time)) {
         qp_json_open_object(w, "wall");
         put_statistics(w, &step->wall);
         qp_json_close(w);
-        if (step->time.seconds.median > 0.0)
+        if (step->time.seconds.median > 0.0 && step->next_token >= 0)
             qp_json_put_double(w, "tokens_per_second", (double)step->tokens / step->wall.median);
     }
     put_rates(w, &step->cost, &step->time, report);

@@ -150,9 +150,10 @@ static void print_steps(const page *p, const qp_bench_report *report)
         if (!s->time.why) {
             (void)snprintf(quartiles.text, sizeof quartiles.text, "%.8s..%.8s", say_seconds(s->time.seconds.q1).text,
                            say_seconds(s->time.seconds.q3).text);
-            (void)snprintf(tokens.text, sizeof tokens.text, "%.1f", (double)s->tokens / s->wall.median);
+            if (s->next_token >= 0)
+                (void)snprintf(tokens.text, sizeof tokens.text, "%.1f", (double)s->tokens / s->wall.median);
         }
-        if (s->verified) (void)snprintf(token.text, sizeof token.text, "%" PRId64, s->next_token);
+        if (s->next_token >= 0) (void)snprintf(token.text, sizeof token.text, "%" PRId64, s->next_token);
         (void)fprintf(p->stream, "%-12s %7" PRId64 " %7" PRId64 " %8s %17s %8s %10s %12s %7s  %s%-8s%s %s\n", s->name,
                       s->context, s->tokens, say_time(&s->time).text, quartiles.text,
                       s->time.why ? "-" : say_seconds(s->wall.median).text, tokens.text, y.rate.text, y.share.text,
@@ -341,7 +342,8 @@ void qp_bench_print(const qp_bench_report *report, qp_terminal_style style, FILE
         "model, in bytes\n"
         "or, of a matrix product, in flops, whichever is nearer to what the machine does at most; pass: what the\n"
         "device needs, with the launches enqueued ahead; wall, tokens/s: by the host's clock; decode_graph: the\n"
-        "decode step recorded and replayed, wall: its share of replays that follow each other%s\n\n",
+        "decode step recorded and replayed, decode_nodes: of that what --only chose, one behind the other; their wall:\n"
+        "a replay's share of those that follow each other%s\n\n",
         page_start(&p, DIM), page_stop(&p, DIM));
     print_host(&p, report);
     print_no_time(&p, report);

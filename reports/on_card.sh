@@ -244,15 +244,15 @@ pieces() {
         ours=()
         [ -e "$OUT/bench-fused-$name.json" ] && ours+=("$OUT/bench-fused-$name.json")
         while read -ra piece; do
-            keep "bench-fused-$name-${piece[0]}.txt" 4 "$PROGRAM" bench --backend cuda --plan fused --shape "$shape" \
-                --layers 1 "${piece[@]:1}" --json "$OUT/bench-fused-$name-${piece[0]}.json"
+            keep "bench-fused-$name-${piece[0]}.txt" 9 "$PROGRAM" bench --backend cuda --plan fused --shape "$shape" \
+                "${piece[@]:1}" --json "$OUT/bench-fused-$name-${piece[0]}.json"
             ours+=("$OUT/bench-fused-$name-${piece[0]}.json")
         done <<<"qkv --phase decode --only *rmsnorm_qkv
-decode-1024 --phase decode --context 1023 --only *gqa_attention
-decode-4096 --phase decode --context 4095 --only *gqa_attention
-decode-32768 --phase decode --context 32767 --only *gqa_attention
-prefill-512 --phase prefill --prefill 512 --only *gqa_attention
-prefill-4096 --phase prefill --prefill 4096 --only *gqa_attention"
+decode-1024 --layers 1 --phase decode --context 1023 --only *gqa_attention
+decode-4096 --layers 1 --phase decode --context 4095 --only *gqa_attention
+decode-32768 --layers 1 --phase decode --context 32767 --only *gqa_attention
+prefill-512 --layers 1 --phase prefill --prefill 512 --only *gqa_attention
+prefill-4096 --layers 1 --phase prefill --prefill 4096 --only *gqa_attention"
         keep "bench-fused-$name-pieces.txt" 40 python3 golden/bench_pieces_torch.py --shape "$shape" --keys 1024 4096 32768 \
             --prefill 512 4096 --ours "${ours[@]}" --output "$OUT/bench-fused-$name-pieces.json"
     done <<<"$BENCHES"

@@ -66,12 +66,85 @@ START_TEST(test_what_cannot_be_recorded_is_refused_with_a_sentence)
     for (size_t i = 0; i < sizeof refused / sizeof *refused; i++) {
         qp_plan plan = open_plan(refused[i].tokens, 8, refused[i].fusions, NULL);
         qp_recorded_step step;
-        ck_assert_int_eq(qp_recorded_step_check(&plan, &selection, &store), QP_UNSUPPORTED);
+        ck_assert_int_eq(qp_recorded_step_check(&plan, &selection, &store, NULL), QP_UNSUPPORTED);
         ck_assert_msg(strstr(qp_last_error(), refused[i].sentence) != NULL, "%s", qp_last_error());
-        ck_assert_int_eq(qp_recorded_step_open(&plan, &selection, &store, &step), QP_UNSUPPORTED);
+        ck_assert_int_eq(qp_recorded_step_open(&plan, &selection, &store, NULL, &step), QP_UNSUPPORTED);
         qp_recorded_step_close(&step); /* all zero */
         qp_plan_close(&plan);
     }
+    qp_store_close(&store);
+    qp_runtime_close(&runtime);
+}
+END_TEST
+
+static bool *nodes_of(const qp_plan *plan, const char *operation)
+{
+    bool *chosen = calloc((size_t)plan->node_count, sizeof *chosen);
+    for (int n = 0; n < plan->node_count; n++) chosen[n] = !strcmp(plan->nodes[n].operation->name, operation);
+    return chosen;
+}
+
+START_TEST(test_what_others_run_does_not_keep_chosen_nodes_from_being_recorded)
+{
+    const qp_selection selection = { .backend = QP_CPU };
+    qp_runtime runtime;
+    qp_store store;
+    ck_assert(open_runtime(QP_CPU, &runtime));
+    ck_assert_int_eq(qp_store_open(&runtime, 8, QP_PRECISION_CONTRACT, &store), QP_OK);
+    qp_plan plan = open_plan(1, 8, QP_FUSE_RMSNORM_QKV, NULL);
+    bool *fused = nodes_of(&plan, "rmsnorm_qkv"), *scores = nodes_of(&plan, "scores");
+    ck_assert_int_eq(qp_recorded_step_check(&plan, &selection, &store, fused), QP_UNSUPPORTED);
+    ck_assert_ptr_nonnull(strstr(qp_last_error(), "the CPU cannot record"));
+    ck_assert_int_eq(qp_recorded_step_check(&plan, &selection, &store, scores), QP_UNSUPPORTED);
+    ck_assert_ptr_nonnull(strstr(qp_last_error(), "scores cannot be recorded"));
+    free(scores);
+    free(fused);
+    qp_plan_close(&plan);
+    qp_store_close(&store);
+    qp_runtime_close(&runtime);
+}
+END_TEST
+
+/* The bytes of a node's first output. */
+static void read_output(const qp_plan *plan, const qp_store *store, int n, unsigned char *bytes, size_t room)
+{
+    const int tensor = plan->nodes[n].out[0];
+    const size_t size = qp_store_bytes(store, plan, tensor);
+    ck_assert(size <= room);
+    memset(bytes, 0, room);
+    ck_assert_int_eq(qp_device_read(store->runtime->device, bytes, qp_store_tensor(store, plan, tensor), size), QP_OK);
+}
+
+START_TEST(test_chosen_nodes_run_alone)
+{
+    enum { ROOM = 1 << 16 };
+    static unsigned char whole[2][ROOM], alone[2][ROOM];
+    const qp_selection selection = { .backend = QP_CPU };
+    qp_runtime runtime;
+    qp_store store;
+    qp_prepared_plan prepared;
+    ck_assert(open_runtime(QP_CPU, &runtime));
+    ck_assert_int_eq(qp_store_open(&runtime, 8, QP_PRECISION_CONTRACT, &store), QP_OK);
+    qp_plan plan = open_plan(1, 8, 0, NULL);
+    ck_assert_int_eq(qp_store_prepare(&store, &plan), QP_OK);
+    ck_assert_int_eq(qp_store_set_inputs(&store, &plan, prompt), QP_OK);
+    ck_assert_int_eq(qp_prepared_open(&plan, &selection, &store, &prepared), QP_OK);
+    ck_assert_int_eq(qp_prepared_run(&prepared, NULL, NULL), QP_OK);
+    bool *chosen = nodes_of(&plan, "argmax");
+    const int last = plan.node_count - 1; /* argmax, behind lm_head */
+    ck_assert(chosen[last] && !chosen[last - 1]);
+    for (int i = 0; i < 2; i++) read_output(&plan, &store, last - i, whole[i], ROOM);
+    ck_assert_int_eq(qp_node_poison(&plan, &plan.nodes[last], &store), QP_OK);
+    ck_assert_int_eq(qp_prepared_run_chosen(&prepared, chosen), QP_OK);
+    for (int i = 0; i < 2; i++) read_output(&plan, &store, last - i, alone[i], ROOM);
+    ck_assert_mem_eq(alone, whole, sizeof whole);
+    ck_assert_int_eq(qp_node_poison(&plan, &plan.nodes[last - 1], &store), QP_OK);
+    ck_assert_int_eq(qp_prepared_run_chosen(&prepared, chosen), QP_OK);
+    for (int i = 0; i < 2; i++) read_output(&plan, &store, last - i, alone[i], ROOM);
+    ck_assert(memcmp(alone[1], whole[1], ROOM) != 0); /* lm_head has not run again */
+    free(chosen);
+    qp_prepared_close(&prepared);
+    qp_plan_close(&plan);
     qp_store_close(&store);
     qp_runtime_close(&runtime);
 }
@@ -154,7 +227,7 @@ START_TEST(test_replays_give_the_tokens_of_passes)
     passed[0] = replayed[0] = pass(&first, &selection, &store, 0, prompt);
     for (int i = 0; i < TOKENS; i++) passed[i + 1] = pass(&decode, &selection, &store, prompt_count + i, &passed[i]);
 
-    ck_assert_msg(qp_recorded_step_open(&decode, &selection, &store, &step) == QP_OK, "%s", qp_last_error());
+    ck_assert_msg(qp_recorded_step_open(&decode, &selection, &store, NULL, &step) == QP_OK, "%s", qp_last_error());
     ck_assert_int_eq(qp_recorded_step_start(&step, prompt_count, passed[0]), QP_OK);
     for (int i = 0; i < TOKENS; i++)
         ck_assert_int_eq(qp_recorded_step_next(&step, prompt_count + i, &replayed[i + 1]), QP_OK);
@@ -244,6 +317,8 @@ int main(void)
     tcase_add_checked_fixture(step, set_up, tear_down);
     tcase_set_timeout(step, 300);
     tcase_add_test(step, test_what_cannot_be_recorded_is_refused_with_a_sentence);
+    tcase_add_test(step, test_what_others_run_does_not_keep_chosen_nodes_from_being_recorded);
+    tcase_add_test(step, test_chosen_nodes_run_alone);
     tcase_add_test(step, test_orders_are_those_of_each_number_of_keys);
     tcase_add_test(step, test_replays_give_the_tokens_of_passes);
     tcase_add_test(step, test_generation_gives_the_same_tokens_with_and_without_replays);
