@@ -2,7 +2,8 @@
 # Measures on a card what stands in reports/published, with public tools alone: PyTorch and transformers as in
 # golden/requirements.txt, Nsight Compute and compute-sanitizer of the CUDA toolkit.
 #   usage: reports/on_card.sh OUT STEP...      steps: tests tiny orders shapes fused faults lengths twin generate sanitize
-#                                                          sanitize_fused profile bench fused_bench pieces cascade probe publish
+#                                                          sanitize_fused profile bench fused_bench pieces nodes dependencies
+#                                                          cascade probe publish
 # `publish` turns what the other steps left in OUT into reports/published, on any machine; what they did not leave stays.
 # `pieces` is to follow `fused_bench` in one call, so that ours and PyTorch's times are of the same card.
 # PROGRAM and TESTS name the built program and the folder of the built tests; WORK is a folder with room for 30 GB.
@@ -210,7 +211,7 @@ sanitize_fused() {
         keep "sanitize-$tool-fused-attention.txt" 2 compute-sanitizer --error-exitcode 1 --tool "$tool" "$PROGRAM" verify --backend cuda $TINY \
             --fuse gqa_attention --impl linear=contract
         keep "sanitize-$tool-fused.txt" 2 compute-sanitizer --error-exitcode 1 --tool "$tool" "$PROGRAM" generate --backend cuda --plan fused \
-            --model golden/qwen3-tiny --prompt "The river of" --max-tokens 32 --ignore-end
+            --model golden/qwen3-tiny --prompt "The river of" --max-tokens 12 --ignore-end
     done
 }
 
@@ -257,6 +258,20 @@ prefill-4096 --layers 1 --phase prefill --prefill 4096 --only *gqa_attention"
             --prefill 512 4096 --ours "${ours[@]}" --output "$OUT/bench-fused-$name-pieces.json"
     done <<<"$BENCHES"
 }
+
+# Each fused operation of a decode step, all layers of it, recorded and replayed one behind the other.
+nodes() {
+    local name shape layers operation
+    while read -r name shape layers; do
+        for operation in rmsnorm_qkv gqa_attention o_residual rmsnorm_gate_up_silu down_residual; do
+            keep "nodes-$name-$operation.txt" 9 "$PROGRAM" bench --backend cuda --plan fused --shape "$shape" --phase decode \
+                --only "*$operation"
+        done
+    done <<<"$BENCHES"
+}
+
+# What a kernel that needs the one before it costs, and a block of a chain.
+dependencies() { keep dependencies.txt 10 "$TESTS/bench_dependencies_gpu"; }
 
 # cascade_attention beside attention sequence by sequence, compared and timed: 64 tokens of each sequence's own leave a
 # number of keys for which cuBLAS takes the tensor core, 61 one for which it does not.
@@ -343,6 +358,12 @@ publish_bench() { # TEXT FILE... LEAD
     done
 }
 
+# The steps of `nodes` stand behind it.
+publish_dependencies() { # LEAD
+    cat "$1"
+    grep -hE '^\$|^pass|^decode_nodes +[0-9]' "$OUT"/nodes-*.txt
+}
+
 publish_profile() { sed -E 's#\(/[^)]*/([^/)]*)\)#(\1)#' "$OUT"/profile-ncu*.txt; }
 
 # What each run said last, behind its command; the JSON files have the rest.
@@ -357,6 +378,7 @@ publish() {
     part probe txt probe.txt cat
     part profile-ncu txt profile-ncu.txt publish_profile
     part cascade txt cascade-64.txt cat "$OUT"/cascade-61.txt
+    part dependencies txt dependencies.txt publish_dependencies
     part verify-cuda md verify-8b-cublas.txt publish_verify_cuda
     part verify-fused md verify-0.6b-fused.txt publish_verify_fused
     part verify-cpu md twin-0.6b-4-avx512.txt publish_verify_cpu
@@ -368,7 +390,7 @@ publish() {
 for step in "$@"; do
     case $step in
     tests | tiny | orders | shapes | fused | faults | lengths | twin | generate | sanitize | sanitize_fused | profile | bench | \
-        fused_bench | pieces | cascade | probe | publish) "$step" ;;
+        fused_bench | pieces | nodes | dependencies | cascade | probe | publish) "$step" ;;
     *) echo "on_card.sh: there is no step '$step'" >&2; exit 2 ;;
     esac
 done

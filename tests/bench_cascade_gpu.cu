@@ -17,13 +17,6 @@ namespace {
 constexpr int kSamples = 21, kHeadDim = 128, kKeyHeads = 8, kMostSequences = 256, kMostPrefix = 32768;
 constexpr size_t kFlushBytes = 256 << 20; /* several times the L2 */
 
-void check(qp_status status)
-{
-    if (status == QP_OK) return;
-    std::printf("%s\n", qp_last_error());
-    std::exit(1);
-}
-
 /* About normal values: the sum of four uniform ones. */
 __global__ void fill(qp_bf16 *x, int64_t n, uint64_t seed)
 {
@@ -49,13 +42,6 @@ __global__ void read_all(const uint4 *x, int64_t n, unsigned *sum)
         all += four.x ^ four.y ^ four.z ^ four.w;
     }
     if (all == 1) *sum = all; /* never: it is zeros */
-}
-
-template <typename T> T *device_memory(size_t count)
-{
-    void *memory = nullptr;
-    check(cudaMalloc(&memory, count * sizeof(T)), "cudaMalloc");
-    return static_cast<T *>(memory);
 }
 
 qp_bf16 *random_memory(size_t count, uint64_t seed)
@@ -121,7 +107,7 @@ struct bench {
         qp_launch launch = {};
         launch.stream = stream, launch.workspace = workspace;
         with_launch.launch = &launch;
-        check(qp_cascade_attention_cuda(&with_launch));
+        check_status(qp_cascade_attention_cuda(&with_launch));
     }
 
     /* Bits; memory is NaN before, and what stays so ends the program. */
@@ -136,7 +122,7 @@ struct bench {
         check(cudaStreamSynchronize(stream), "cascade_attention");
         check(cudaMemcpy(result.data(), y, bytes, cudaMemcpyDeviceToHost), "cudaMemcpy");
         for (const uint16_t bits : result)
-            if ((bits & 0x7fff) > 0x7f80) check(qp_fail(QP_DEVICE, "a result is NaN, or was not written"));
+            if ((bits & 0x7fff) > 0x7f80) check_status(qp_fail(QP_DEVICE, "a result is NaN, or was not written"));
         return result;
     }
 

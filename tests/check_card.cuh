@@ -7,6 +7,8 @@
 
 #include <cuda_runtime.h>
 
+#include "../kernels/status.h"
+
 constexpr int kSkipped = 77; /* ctest's SKIP_RETURN_CODE */
 
 /* Ends the program with 1 if CUDA failed. */
@@ -15,6 +17,20 @@ inline void check(cudaError_t error, const char *what)
     if (error == cudaSuccess) return;
     std::printf("%s: %s\n", what, cudaGetErrorString(error));
     std::exit(1);
+}
+
+inline void check_status(qp_status status)
+{
+    if (status == QP_OK) return;
+    std::printf("%s\n", qp_last_error());
+    std::exit(1);
+}
+
+template <typename T> T *device_memory(size_t count)
+{
+    void *memory = nullptr;
+    check(cudaMalloc(&memory, count * sizeof(T)), "cudaMalloc");
+    return static_cast<T *>(memory);
 }
 
 /* Says what is compared with the card; ends the program with kSkipped where there is none that the models are of. */
