@@ -5,8 +5,9 @@
  * Order and rounding points (linear.h, residual_add.h):
  *   C1  linear, its result in bf16.
  *   C2  residual_add: the sum in f32 rounded to bf16.
- * On CUDA, up to eight tokens are one launch, which sums as `part` says. For more, the products are PyTorch's own calls of
- * cuBLAS (cublas.h), which have its order whatever it is, with our kernels around them.
+ * On CUDA, up to eight tokens are one launch, which sums as `part` says, if K and the parts are multiples of 64. Otherwise
+ * the products are PyTorch's own calls of cuBLAS (cublas.h), which have its order whatever it is, with our kernels around
+ * them.
  * Preconditions:
  *   P1  that of linear. */
 #ifndef QP_LINEAR_RESIDUAL_H

@@ -45,7 +45,7 @@ static const qp_case cases[] = {
     { .name = "o_proj_0.6b", .extent = { 1, 1024, 2048 } },
     { .name = "down_proj_0.6b", .extent = { 1, 1024, 3072 }, .params = { .part = 1024 } },
     { .name = "down_proj_8b", .extent = { 1, 256, 12288 }, .params = { .part = 3072 } },
-    { .name = "unequal_parts", .extent = { 3, 40, 1000 }, .params = { .part = 384 } },
+    { .name = "unequal_parts", .extent = { 3, 40, 1088 }, .params = { .part = 448 } },
     { .name = "prefill_7", .extent = { 7, 256, 768 } },
     { .name = "prefill_8_split", .extent = { 8, 256, 768 }, .params = { .part = 256 } },
     { .name = "prefill_9_wide", .extent = { 9, 264, 512 }, .fill = QP_FILL_WIDE },

@@ -7,8 +7,9 @@
  *   C2  gate and up: linear of n, M = T, K = H, both split by `part`. bf16.
  *   C3  silu of gate. bf16.
  *   C4  multiply: that times up. bf16.
- * On CUDA, up to eight tokens are one launch, which sums as `part` says. For more, the products are PyTorch's own calls of
- * cuBLAS (cublas.h), which have its order whatever it is, with our kernels around them.
+ * On CUDA, up to eight tokens are one launch, which sums as `part` says, if H and the parts are multiples of 64. Otherwise
+ * the products are PyTorch's own calls of cuBLAS (cublas.h), which have its order whatever it is, with our kernels around
+ * them.
  * Preconditions:
  *   P1  those of rms_norm and linear. */
 #ifndef QP_RMSNORM_GATE_UP_SILU_H

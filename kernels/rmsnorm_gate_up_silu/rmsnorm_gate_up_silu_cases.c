@@ -57,7 +57,7 @@ static const qp_case cases[] = {
     { .name = "decode_0.6b", .extent = { 1, 1024, 3072 }, .params = { EPS } },
     { .name = "decode_8b", .extent = { 1, 4096, 256 }, .params = { EPS } },
     { .name = "decode_split", .extent = { 1, 1024, 256 }, .params = { EPS, .part = 512 } },
-    { .name = "unequal_parts", .extent = { 3, 1000, 40 }, .params = { EPS, .part = 384 } },
+    { .name = "unequal_parts", .extent = { 3, 1088, 40 }, .params = { EPS, .part = 448 } },
     { .name = "prefill_7", .extent = { 7, 256, 768 }, .params = { EPS } },
     { .name = "prefill_8_split", .extent = { 8, 256, 768 }, .params = { EPS, .part = 128 } },
     { .name = "prefill_9_wide", .extent = { 9, 512, 264 }, .params = { EPS }, .fill = QP_FILL_WIDE },

@@ -71,7 +71,7 @@ static const qp_case cases[] = {
     { .name = "decode_8b", .extent = { 1, 4096, 4, 1, 128 }, .params = { EPS } },
     { .name = "decode_32_heads", .extent = { 1, 256, 32, 8, 128 }, .params = { EPS } },
     { .name = "decode_split", .extent = { 1, 1024, 4, 2, 128 }, .params = { EPS, .part = 512, .part_kv = 256 } },
-    { .name = "unequal_parts", .extent = { 3, 1000, 5, 1, 128 }, .params = { EPS, .part_kv = 384 } },
+    { .name = "unequal_parts", .extent = { 3, 1088, 5, 1, 128 }, .params = { EPS, .part_kv = 448 } },
     { .name = "prefill_7", .extent = { 7, 256, 4, 2, 128 }, .params = { EPS, .part = 128 } },
     { .name = "prefill_8", .extent = { 8, 256, 4, 2, 128 }, .params = { EPS } },
     { .name = "prefill_9", .extent = { 9, 512, 5, 1, 128 }, .params = { EPS }, .fill = QP_FILL_WIDE },
