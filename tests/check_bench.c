@@ -18,6 +18,7 @@
 #include "../model/device_backend.h"
 #include "../model/json.h"
 #include "../model/random_model.h"
+#include "../reports/reports.h"
 #include "check_inputs.h"
 #include "check_program.h"
 
@@ -614,6 +615,54 @@ START_TEST(test_only_chooses_rows_and_leaves_the_pass_without_time)
 }
 END_TEST
 
+START_TEST(test_recorded_nodes_have_a_time_and_no_token)
+{
+    char *text = NULL;
+    size_t bytes = 0;
+    qp_json *json = NULL;
+    qp_bench_options options = small_bench();
+    options.prefill = false;
+    run_bench(NULL, &options);
+    qp_bench_step *step = &report.steps[0];
+    ck_assert(has_time(&step->time) && step->next_token >= 0);
+    step->name = "decode_nodes", step->next_token = -1;
+    FILE *stream = open_memstream(&text, &bytes);
+    qp_bench_print(&report, (qp_terminal_style){ 0 }, stream);
+    ck_assert_int_eq(fclose(stream), 0);
+    char *line = strstr(text, "\ndecode_nodes ");
+    ck_assert_ptr_nonnull(line);
+    *strchr(line + 1, '\n') = 0;
+    ck_assert_msg(strstr(line, "          - ") != NULL && !strcmp(strrchr(line, ' '), " -"), "%s", line);
+    free(text);
+    ck_assert_int_eq(qp_bench_write_json(&report, NULL, files_path("nodes.json")), QP_OK);
+    ck_assert_msg(qp_json_read_file(files_path("nodes.json"), &json) == QP_OK, "%s", qp_last_error());
+    const qp_json_node nodes = qp_json_first(qp_json_find(qp_json_root(json), "steps"));
+    ck_assert(qp_json_kind_of(qp_json_find(nodes, "median_ns")) != QP_JSON_ABSENT);
+    ck_assert(qp_json_kind_of(qp_json_find(nodes, "wall")) != QP_JSON_ABSENT);
+    ck_assert(qp_json_kind_of(qp_json_find(nodes, "next_token")) == QP_JSON_ABSENT);
+    ck_assert(qp_json_kind_of(qp_json_find(nodes, "tokens_per_second")) == QP_JSON_ABSENT);
+    qp_json_free(json);
+}
+END_TEST
+
+/* Where there is a card. */
+START_TEST(test_only_records_the_chosen_nodes)
+{
+    qp_runtime card;
+    if (qp_runtime_open(&model, QP_CUDA, &card) != QP_OK) return;
+    qp_bench_options options = small_bench();
+    options.selection.backend = QP_CUDA, options.fusions = QP_FUSE_ALL, options.only = "*o_residual";
+    ck_assert_msg(qp_bench(&card, NULL, &options, &report) == QP_OK, "%s", qp_last_error());
+    ck_assert(report.step_count == 3 && report.row_count == 2 && report.failed == 0);
+    const qp_bench_step *passes = &report.steps[1], *nodes = &report.steps[2];
+    ck_assert_str_eq(nodes->name, "decode_nodes");
+    ck_assert(nodes->verified && has_time(&nodes->time) && nodes->next_token == -1);
+    ck_assert(nodes->cost.bytes == report.rows[1].cost.bytes * (uint64_t)report.rows[1].count);
+    ck_assert(nodes->cost.bytes < passes->cost.bytes);
+    qp_runtime_close(&card);
+}
+END_TEST
+
 /* Right when the nodes run one by one and in the pass that is compared, wrong in those that are timed. */
 static int argmax_calls;
 
@@ -940,6 +989,7 @@ static Suite *bench_suite(void)
     tcase_add_test(weights, test_unknown_shapes_and_layers_are_refused);
     suite_add_tcase(suite, weights);
     TCase *bench = tcase_create("bench");
+    tcase_add_unchecked_fixture(bench, files_setup, files_teardown);
     tcase_add_checked_fixture(bench, open_model, close_model);
     tcase_set_timeout(bench, 120);
     tcase_add_test(bench, test_every_shape_is_verified_and_has_its_times);
@@ -948,6 +998,8 @@ static Suite *bench_suite(void)
     tcase_add_loop_test(bench, test_a_kernel_that_is_wrong_only_while_it_is_timed_has_no_time, 0, 2);
     tcase_add_loop_test(bench, test_an_order_of_its_own_is_allowed_to_cublas_and_nothing_else, 0, 3);
     tcase_add_test(bench, test_only_chooses_rows_and_leaves_the_pass_without_time);
+    tcase_add_test(bench, test_recorded_nodes_have_a_time_and_no_token);
+    tcase_add_test(bench, test_only_records_the_chosen_nodes);
     tcase_add_test(bench, test_a_pass_that_is_wrong_only_while_it_is_timed_has_no_time);
     tcase_add_test(bench, test_profile_runs_and_times_nothing);
     tcase_add_test(bench, test_more_tokens_than_positions_are_refused);
