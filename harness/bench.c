@@ -82,14 +82,6 @@ static int64_t samples_for(const bench *b, double seconds, double budget)
 
 static bool is_decode(const phase *p) { return !strcmp(p->name, "decode"); }
 
-static void add_cost(const phase *p, int n, qp_cost *sum)
-{
-    const qp_call call = qp_node_call(&p->plan, &p->plan.nodes[n], &p->store);
-    const qp_cost cost = qp_operation_cost(p->plan.nodes[n].operation, &call);
-    sum->bytes += cost.bytes;
-    sum->flops += cost.flops;
-}
-
 static int inputs_of(const qp_plan_node *node) { return qp_operand_count(node->operation->in, QP_MAX_IN); }
 static int outputs_of(const qp_plan_node *node) { return qp_operand_count(node->operation->out, QP_MAX_OUT); }
 
@@ -553,6 +545,26 @@ static qp_status time_one_thread(bench *b, pass *t, qp_bench_step *step)
     return status;
 }
 
+/* Of these nodes, or with NULL of all. */
+static qp_bench_step make_step(const phase *p, const char *name, const bool *chosen)
+{
+    qp_bench_step step = { .name = name,
+                           .tokens = p->tokens,
+                           .context = p->past,
+                           .all_logits = p->golden != NULL,
+                           .next_token = -1,
+                           .time = { .why = "not verified" },
+                           .one_thread = { .why = "not measured" } };
+    for (int n = 0; n < p->plan.node_count; n++) {
+        if (chosen && !chosen[n]) continue;
+        const qp_call call = qp_node_call(&p->plan, &p->plan.nodes[n], &p->store);
+        const qp_cost cost = qp_operation_cost(p->plan.nodes[n].operation, &call);
+        step.cost.bytes += cost.bytes;
+        step.cost.flops += cost.flops;
+    }
+    return step;
+}
+
 static void refuse_step(qp_bench_step *step, bool failed, const char *reason)
 {
     step->verified = NULL;
@@ -563,26 +575,35 @@ static void refuse_step(qp_bench_step *step, bool failed, const char *reason)
     (void)snprintf(step->reason, sizeof step->reason, "%s", reason);
 }
 
-/* Whether the pass is as right as its rows. */
-static void judge_step(const bench *b, const phase *p, qp_bench_step *step)
+/* Whether it is as right as the phase's rows. */
+static void judge_rows(const bench *b, const phase *p, qp_bench_step *step)
 {
-    int left_out = 0, failed = 0, not_verified = 0;
+    int failed = 0, not_verified = 0;
+    char reason[sizeof step->reason] = "";
     step->verified = "golden";
-    for (int n = 0; n < p->plan.node_count; n++) left_out += p->row_of[n] < 0;
     for (int r = p->first_row; r < p->past_row; r++) {
         const qp_bench_row *row = &b->report->rows[r];
         failed += row->failed;
         not_verified += !row->failed && !row->verified;
         if (row->verified && !strcmp(row->verified, "cpu")) step->verified = "cpu";
     }
-    char reason[sizeof step->reason] = "";
     if (failed)
         (void)snprintf(reason, sizeof reason, "%d of its rows failed", failed);
     else if (not_verified)
         (void)snprintf(reason, sizeof reason, "%d of its rows are not verified", not_verified);
-    else if (left_out)
-        (void)snprintf(reason, sizeof reason, "--only leaves %d of its nodes out", left_out);
     if (*reason) refuse_step(step, false, reason);
+}
+
+/* The same of a pass, which needs a row for each node. */
+static void judge_step(const bench *b, const phase *p, qp_bench_step *step)
+{
+    int left_out = 0;
+    char reason[sizeof step->reason];
+    for (int n = 0; n < p->plan.node_count; n++) left_out += p->row_of[n] < 0;
+    judge_rows(b, p, step);
+    if (!step->verified || !left_out) return;
+    (void)snprintf(reason, sizeof reason, "--only leaves %d of its nodes out", left_out);
+    refuse_step(step, false, reason);
 }
 
 /* The pass gives other bits than it should: neither it nor what was timed inside it counts. */
@@ -665,6 +686,7 @@ static qp_status time_pass(bench *b, phase *p, uint64_t alone, qp_bench_step *st
 typedef struct replays {
     bench *b;
     phase *p;
+    bool *chosen; /* [nodes]; NULL: all, and the step's end */
     qp_recorded_step recorded;
 } replays;
 
@@ -756,79 +778,85 @@ static qp_status compare_and_time_replays(replays *r, qp_bench_step *step)
     return QP_OK;
 }
 
-/* A step of the chosen nodes alone; it counts if all of their rows do. */
-static qp_bench_step step_of_chosen(const bench *b, const phase *p, const bool *chosen)
-{
-    qp_bench_step step = {
-        .name = "decode_nodes", .tokens = p->tokens, .context = p->past, .all_logits = p->golden != NULL
-    };
-    step.next_token = -1;
-    step.one_thread.why = "not measured";
-    step.verified = "golden";
-    for (int n = 0; n < p->plan.node_count; n++)
-        if (chosen[n]) add_cost(p, n, &step.cost);
-    for (int r = p->first_row; r < p->past_row; r++) {
-        const qp_bench_row *row = &b->report->rows[r];
-        if (!row->verified) step.verified = NULL;
-        if (row->verified && step.verified && !strcmp(row->verified, "cpu")) step.verified = "cpu";
-    }
-    return step;
-}
+/* Bytes of a finite number, as bf16 and as f32: nodes alone may read a buffer that another of them has filled so, and NaN
+ * would hide what they do with it. */
+enum { FINITE = 0x3f };
 
-/* What the chosen nodes leave when they follow a whole pass, launched or replayed. */
-static qp_status print_chosen(replays *r, const bool *chosen, bool replay, uint64_t *print)
+/* What the chosen nodes leave when they follow a whole pass, launched or replayed. Layers share buffers, so of what a buffer
+ * held in turn that is the last. */
+static qp_status print_chosen(replays *r, bool replay, uint64_t *print)
 {
     phase *p = r->p;
     const pass t = { .b = r->b, .p = p, .marked = QP_OK };
     QP_TRY(qp_recorded_step_start(&r->recorded, p->past, p->ids[0]));
     QP_TRY(run_pass(&t, NULL, NULL));
     for (int n = 0; n < p->plan.node_count; n++)
-        if (chosen[n]) QP_TRY(qp_node_poison(&p->plan, &p->plan.nodes[n], &p->store));
-    QP_TRY(replay ? qp_recorded_step_replay(&r->recorded, 1) : qp_prepared_run_chosen(&p->prepared, chosen));
-    return print_pass(r->b, p, print);
+        for (int i = 0; r->chosen[n] && i < outputs_of(&p->plan.nodes[n]); i++) {
+            const int tensor = p->plan.nodes[n].out[i];
+            QP_TRY(qp_device_fill(device_of(r->b), qp_store_tensor(&p->store, &p->plan, tensor), FINITE,
+                                  qp_store_bytes(&p->store, &p->plan, tensor)));
+        }
+    QP_TRY(replay ? qp_recorded_step_replay(&r->recorded, 1) : qp_prepared_run_chosen(&p->prepared, r->chosen));
+    *print = 0;
+    for (int n = 0; n < p->plan.node_count; n++)
+        for (int i = 0; r->chosen[n] && i < outputs_of(&p->plan.nodes[n]); i++)
+            QP_TRY(add_tensor(r->b, p, p->plan.nodes[n].out[i], print));
+    return QP_OK;
 }
 
-static qp_status compare_and_time_chosen(replays *r, const bool *chosen, qp_bench_step *step)
+static qp_status compare_and_time_chosen(replays *r, qp_bench_step *step)
 {
     uint64_t launched = 0, first = 0, last = 0;
-    QP_TRY(print_chosen(r, chosen, false, &launched));
-    QP_TRY(print_chosen(r, chosen, true, &first));
+    QP_TRY(print_chosen(r, false, &launched));
+    QP_TRY(print_chosen(r, true, &first));
     if (first != launched) {
         refuse_step(step, true, "the recorded nodes leave other bits than the launched ones");
         return QP_OK;
     }
     QP_TRY(time_step(r->b, r->b->options->samples, take_replays, r, step));
-    QP_TRY(print_chosen(r, chosen, true, &last));
+    QP_TRY(print_chosen(r, true, &last));
     if (last != first) refuse_step(step, true, "the timed replays gave other bits than the verified ones");
     return QP_OK;
 }
 
-/* Steps of their own in the report, where they can be recorded. All of the decode step counts if the passes do, whose tokens
- * and bits it has to give; the nodes that --only chose, if their rows do, and it has to give the bits of their launches. */
+/* A step of its own in the report. All of the decode step counts if the passes do, whose tokens and bits it has to give;
+ * chosen nodes count if their rows do, and have to give the bits of their launches. */
+static qp_status measure_recording(replays *r, const qp_bench_step *passes)
+{
+    bench *b = r->b;
+    phase *p = r->p;
+    qp_bench_step *step = &b->report->steps[b->report->step_count++];
+    if (r->chosen) {
+        *step = make_step(p, "decode_nodes", r->chosen);
+        judge_rows(b, p, step);
+    } else {
+        *step = *passes;
+        step->name = "decode_graph";
+        step->failed = false;
+        if (!passes->verified) refuse_step(step, false, "the decode step is not verified");
+    }
+    if (!step->verified) return QP_OK;
+    say_progress(b, p, PROGRESS * 19 / 20, "the recording");
+    QP_TRY(qp_recorded_step_open(&p->plan, &b->options->selection, &p->store, r->chosen, &r->recorded));
+    const qp_status status = r->chosen ? compare_and_time_chosen(r, step) : compare_and_time_replays(r, step);
+    qp_recorded_step_close(&r->recorded);
+    return status;
+}
+
+/* Where it can be recorded: the decode step, or with --only the nodes that it chose, if there are any. */
 static qp_status measure_replays(bench *b, phase *p, const qp_bench_step *passes)
 {
     replays r = { .b = b, .p = p };
-    bool *const chosen = calloc((size_t)p->plan.node_count, sizeof *chosen);
-    const bool all = !b->options->only;
-    qp_status status = chosen ? QP_OK : qp_fail(QP_NO_MEMORY, "no memory for the choice of nodes");
-    int count = 0;
-    for (int n = 0; n < p->plan.node_count && chosen; n++) count += chosen[n] = p->row_of[n] >= 0;
-    if (count && p->replays && qp_recorded_step_check(&p->plan, &b->options->selection, &p->store, chosen) == QP_OK) {
-        qp_bench_step *step = &b->report->steps[b->report->step_count++];
-        *step = all ? *passes : step_of_chosen(b, p, chosen);
-        if (all) step->name = "decode_graph", step->failed = false;
-        say_progress(b, p, PROGRESS * 19 / 20, "the recording");
-        if (!step->verified) {
-            refuse_step(step, false, all ? "the decode step is not verified" : "not all of its rows are verified");
-        } else {
-            status =
-                qp_recorded_step_open(&p->plan, &b->options->selection, &p->store, all ? NULL : chosen, &r.recorded);
-            if (status == QP_OK)
-                status = all ? compare_and_time_replays(&r, step) : compare_and_time_chosen(&r, chosen, step);
-            qp_recorded_step_close(&r.recorded);
-        }
+    qp_status status = QP_OK;
+    if (!p->replays || p->first_row == p->past_row) return QP_OK;
+    if (b->options->only) {
+        r.chosen = malloc((size_t)p->plan.node_count * sizeof *r.chosen);
+        if (!r.chosen) return qp_fail(QP_NO_MEMORY, "no memory for the choice of nodes");
+        for (int n = 0; n < p->plan.node_count; n++) r.chosen[n] = p->row_of[n] >= 0;
     }
-    free(chosen);
+    if (qp_recorded_step_check(&p->plan, &b->options->selection, &p->store, r.chosen) == QP_OK)
+        status = measure_recording(&r, passes);
+    free(r.chosen);
     return status;
 }
 
@@ -981,14 +1009,7 @@ static qp_status measure_phase(bench *b, phase *p)
     uint64_t alone = 0;
     int rows_done = 0;
     QP_TRY(make_rows(b, p));
-    *step = (qp_bench_step){ .name = is_decode(p) ? "decode_step" : "prefill",
-                             .tokens = p->tokens,
-                             .context = p->past,
-                             .all_logits = p->golden != NULL,
-                             .next_token = -1,
-                             .time = { .why = "not verified" },
-                             .one_thread = { .why = "not measured" } };
-    for (int n = 0; n < p->plan.node_count; n++) add_cost(p, n, &step->cost);
+    *step = make_step(p, is_decode(p) ? "decode_step" : "prefill", NULL);
     for (int n = 0; n < p->plan.node_count && p->first_row < p->past_row; n++) QP_TRY(visit_node(b, p, n, &rows_done));
     if (p->first_row < p->past_row) QP_TRY(print_pass(b, p, &alone));
     QP_TRY(time_pass(b, p, alone, step));
