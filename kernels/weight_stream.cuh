@@ -520,6 +520,7 @@ private:
         return base + s.barriers_at + (warp * s.stages + stage) * kBarrierBytes;
     }
 
+    /* Into L2, by all threads. */
     __device__ static void prefetch(const qp_bf16 *from, int count)
     {
         constexpr int kLine = 128 / static_cast<int>(sizeof(qp_bf16));

@@ -73,6 +73,9 @@ double time_of_kernel(cudaStream_t stream, bool dependent)
     }
     check(cudaGraphExecDestroy(executable), "cudaGraphExecDestroy");
     check(cudaGraphDestroy(graph), "cudaGraphDestroy");
+    check(cudaEventDestroy(begin), "cudaEventDestroy");
+    check(cudaEventDestroy(end), "cudaEventDestroy");
+    for (qp_bf16 *row : rows) check(cudaFree(row), "cudaFree");
     return 1e3 * static_cast<double>(median(samples)) / kKernels;
 }
 
