@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../model/choice_search.h"
 #include "../model/clock.h"
 #include "../model/random_model.h"
 #include "../model/recorded_step.h"
@@ -69,8 +70,11 @@ typedef struct bench {
     qp_host_memory scratch;
 } bench;
 
-/* What cuBLAS chose, if a golden tells. */
-static const qp_cublas_choices *choices_of(const bench *b) { return b->golden ? &b->choices : NULL; }
+/* What cuBLAS chose, if a golden tells or it was asked. */
+static const qp_cublas_choices *choices_of(const bench *b)
+{
+    return b->golden || b->choices.split_count ? &b->choices : NULL;
+}
 static qp_device *device_of(const bench *b) { return b->runtime->device; }
 static bool on_cpu(const bench *b) { return qp_device_backend(device_of(b)) == QP_CPU; }
 
@@ -978,11 +982,14 @@ static qp_status prepare_phase(bench *b, phase *p)
         const int64_t positions = b->model->config.max_position_embeddings - p->past;
         p->replays = positions < REPLAYS ? positions : REPLAYS;
     }
-    const qp_plan_options options = { .tokens = p->tokens,
-                                      .capacity = p->past + (p->replays ? p->replays : p->tokens),
-                                      .last_logits_only = !p->golden,
-                                      .choices = choices_of(b),
-                                      .fusions = b->options->fusions };
+    qp_plan_options options = { .tokens = p->tokens,
+                                .capacity = p->past + (p->replays ? p->replays : p->tokens),
+                                .last_logits_only = !p->golden,
+                                .fusions = b->options->fusions };
+    if (!b->golden)
+        QP_TRY(qp_find_choices(b->runtime, &b->options->selection, options, p->past, options.capacity - p->tokens,
+                               &b->choices));
+    options.choices = choices_of(b);
     QP_TRY(qp_plan_open(b->model, options, &p->plan));
     QP_TRY(qp_selection_check_fault(&b->options->selection, &p->plan));
     QP_TRY(qp_plan_set_past(&p->plan, p->past));

@@ -184,10 +184,3 @@ qp_status qp_golden_choices(const qp_golden *golden, qp_cublas_choices *choices)
     if (status != QP_OK) qp_cublas_choices_close(choices);
     return status;
 }
-
-void qp_cublas_choices_close(qp_cublas_choices *choices)
-{
-    free(choices->splits);
-    free(choices->orders);
-    memset(choices, 0, sizeof *choices);
-}

@@ -14,6 +14,5 @@ QP_MUST_USE qp_status qp_golden_require_model(const qp_golden *golden, const qp_
 /* What cuBLAS chose when the golden was captured. A shape for which the capture found no explanation is left to what is
  * usual. On failure *choices is all zero, which qp_cublas_choices_close accepts. */
 QP_MUST_USE qp_status qp_golden_choices(const qp_golden *golden, qp_cublas_choices *choices);
-void qp_cublas_choices_close(qp_cublas_choices *choices);
 
 #endif

@@ -340,15 +340,10 @@ static void in_lanes(qp_probe_order *order, qp_sum_order lanes)
  * two, or one run a lane. */
 static bool find_lanes(const qp_probe_counts *c, qp_probe_order *order)
 {
-    static const qp_sum_order seen[] = {
-        { .lanes = 32, .run = 4 }, { .lanes = 16, .run = 8 }, { .lanes = 16, .run = 1, .fold = QP_FOLD_IN_TURN },
-        { .lanes = 8, .run = 1 },  { .lanes = 32, .run = 1 }, { .lanes = 8, .run = 64 },
-        { .lanes = 4, .run = 64 }
-    };
-    const int lengths = 9, seen_count = sizeof seen / sizeof *seen;
+    const int lengths = 9;
     *order = (qp_probe_order){ .n = c->n, .block = 1, .parts = 1 };
-    for (int i = 0; i < seen_count; i++) {
-        in_lanes(order, seen[i]);
+    for (int i = 0; i < QP_LANE_ORDERS_SEEN; i++) {
+        in_lanes(order, qp_lane_orders_seen[i]);
         if (qp_probe_fits(order, c)) return true;
     }
     for (order->fold = QP_FOLD_HALVES; order->fold <= QP_FOLD_IN_TURN; order->fold++)

@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
+#include "choice_search.h"
 #include "clock.h"
 #include "recorded_step.h"
 
@@ -59,6 +60,16 @@ static void close_decoding(decoding *d)
     qp_plan_close(&d->plan);
 }
 
+/* For the prompt's pass, and those of the `limit` - 1 tokens behind it. */
+static qp_status find_choices(const qp_runtime *runtime, const qp_selection *selection, qp_plan_options options,
+                              int64_t limit, qp_cublas_choices *choices)
+{
+    const int64_t count = options.tokens;
+    QP_TRY(qp_find_choices(runtime, selection, options, 0, 0, choices));
+    options.tokens = 1;
+    return limit > 1 ? qp_find_choices(runtime, selection, options, count, count + limit - 2, choices) : QP_OK;
+}
+
 /* What the caller sees of a token. QP_STOP_LENGTH stands for "go on". */
 static qp_status emit(const qp_generate_options *options, qp_decoder *decoder, int64_t id, qp_stop *stop)
 {
@@ -88,6 +99,7 @@ qp_status qp_generate(const qp_runtime *runtime, const qp_tokenizer *tokenizer, 
     qp_plan prompt = { 0 };
     qp_prepared_plan prepared = { 0 };
     decoding d = { 0 };
+    qp_cublas_choices choices = { 0 };
     qp_sampler sampler = { 0 };
     qp_decoder *decoder = NULL;
     prediction next = { .wants_logits = !greedy || options->on_logits,
@@ -100,6 +112,8 @@ qp_status qp_generate(const qp_runtime *runtime, const qp_tokenizer *tokenizer, 
         .tokens = count, .capacity = capacity, .last_logits_only = true, .fusions = options->fusions
     };
     if (next.wants_logits) plan_options.fusions &= ~(qp_fusions)QP_FUSE_LM_HEAD_ARGMAX;
+    if (status == QP_OK) status = find_choices(runtime, selection, plan_options, limit, &choices);
+    if (choices.split_count) plan_options.choices = &choices;
     if (status == QP_OK) status = qp_plan_open(model, plan_options, &prompt);
     if (status == QP_OK) status = qp_selection_check_fault(selection, &prompt);
     plan_options.tokens = 1;
@@ -138,6 +152,7 @@ qp_status qp_generate(const qp_runtime *runtime, const qp_tokenizer *tokenizer, 
     }
 done:
     free(next.scratch);
+    qp_cublas_choices_close(&choices);
     close_decoding(&d);
     qp_prepared_close(&prepared);
     qp_plan_close(&prompt);

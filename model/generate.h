@@ -1,5 +1,6 @@
 /* Generating text: a prompt's pass, then one pass a token with the KV cache. Greedy generation without a look at the logits
- * replays a recorded step where the plan allows it (recorded_step.h), with the same tokens. */
+ * replays a recorded step where the plan allows it (recorded_step.h), with the same tokens. On a card, what cuBLAS chooses
+ * there is found out first for kernels of our own (choice_search.h), so that they have PyTorch's bits. */
 #ifndef QP_GENERATE_H
 #define QP_GENERATE_H
 

@@ -165,16 +165,15 @@ static int add_norm(builder *b, const char *name, int x, shape s)
     return y;
 }
 
-/* Without a golden to tell: how cuBLAS 13.1 splits the products of the released Qwen3 sizes for up to 8 rows. Goldens have it
- * as `split_k` (reports/published): 0.6B of both an H100 and an H200, 4B of an H100, 8B of an H200. Of 1.7B, an H100 told by
- * `probe --backend cuda --m 1 --n 2048 --k 6144`. For more rows it depends on their number, and other cards split some of
- * them otherwise. */
+/* Where neither a golden tells nor a card can be asked: how cuBLAS 13.1 splits the products of the released Qwen3 sizes for up
+ * to 8 rows on an H200. Goldens of 0.6B, 1.7B, 4B and 8B have it as `split_k` (reports/published/verify-fused-h200.md). For
+ * more rows it depends on their number, and an H100 splits some of them otherwise. */
 static int64_t usual_part(int64_t m, int64_t n, int64_t k)
 {
     static const struct {
         int64_t n, k, part;
-    } seen[] = { { 1024, 3072, 1536 }, { 2048, 6144, 1536 }, { 2560, 4096, 2048 },  { 4096, 4096, 2048 },
-                 { 1024, 4096, 1408 }, { 2048, 4096, 1408 }, { 4096, 12288, 4096 }, { 2560, 9728, 3264 } };
+    } seen[] = { { 1024, 3072, 1536 }, { 2048, 6144, 2048 }, { 2560, 4096, 2048 },  { 4096, 4096, 2048 },
+                 { 1024, 4096, 1408 }, { 2048, 4096, 1408 }, { 4096, 12288, 4096 }, { 2560, 9728, 1984 } };
     for (size_t i = 0; i < sizeof seen / sizeof *seen && m <= 8; i++)
         if (seen[i].n == n && seen[i].k == k) return seen[i].part;
     return 0;
@@ -195,7 +194,7 @@ static void choose_part(const qp_cublas_choices *choices, qp_plan_node *node)
     }
 }
 
-/* Without a golden to tell: the tensor core, but for one query and a number of keys that is not a multiple of 8 what
+/* Where neither tells, or none was found: the tensor core, but for one query and a number of keys that is not a multiple of 8 what
  * cuBLAS 13.1 took on an H200 with 4 heads and up to 300 keys. */
 static qp_sum_order usual_order(const qp_operation *product, int64_t tokens, int64_t keys)
 {
@@ -540,12 +539,29 @@ int qp_plan_find(const qp_plan *plan, const char *name)
 
 void qp_plan_attention_orders(const qp_plan *plan, qp_attention_order *orders)
 {
-    bool unknown = false; /* then it is the usual one, as in a pass */
+    const qp_plan_options *options = &plan->options;
+    const qp_cublas_choices *choices = options->choices;
     orders[0] = (qp_attention_order){ 0 };
-    for (int64_t keys = 1; keys <= plan->options.capacity; keys++) {
-        orders[keys].scores = choose_order(&plan->options, &qp_scores_operation, keys, &unknown);
-        orders[keys].context = choose_order(&plan->options, &qp_context_operation, keys, &unknown);
+    for (int64_t keys = 1; keys <= options->capacity; keys++) {
+        orders[keys].scores = usual_order(&qp_scores_operation, options->tokens, keys);
+        orders[keys].context = usual_order(&qp_context_operation, options->tokens, keys);
     }
+    for (int i = choices ? choices->order_count - 1 : -1; i >= 0; i--) { /* the first of a shape counts, as in a pass */
+        const qp_order *order = &choices->orders[i];
+        if (order->unknown || order->tokens != options->tokens || order->keys < 1 || order->keys > options->capacity)
+            continue;
+        if (order->product == &qp_scores_operation)
+            orders[order->keys].scores = order->order;
+        else
+            orders[order->keys].context = order->order;
+    }
+}
+
+void qp_cublas_choices_close(qp_cublas_choices *choices)
+{
+    free(choices->splits);
+    free(choices->orders);
+    memset(choices, 0, sizeof *choices);
 }
 
 void qp_plan_name(char name[QP_NAME_MAX], int layer, const char *own)

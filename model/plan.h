@@ -56,18 +56,19 @@ typedef struct qp_plan_node {
     qp_params params;
 } qp_plan_node;
 
-/* What cuBLAS chose on the card of a golden, by shape. It decides the order of sums, so it comes with the golden. */
+/* What cuBLAS chose on a card, by shape. It decides the order of sums, so it comes with a golden of that card (golden_model.h),
+ * or the card is asked (choice_search.h). */
 typedef struct qp_split {
     int64_t m, n, k;
     int64_t part; /* elements of K in a part; 0: not split */
-    bool unknown; /* the capture found no division that explains what it saw; then `part` is a guess */
+    bool unknown; /* no division was found that explains what was seen; then `part` is a guess */
 } qp_split;
 
 typedef struct qp_order {
     const qp_operation *product; /* scores or context */
     int64_t tokens, keys;
     qp_sum_order order;
-    bool unknown; /* the capture found none; then the usual one is taken */
+    bool unknown; /* none was found; then the usual one is taken */
 } qp_order;
 
 typedef struct qp_cublas_choices {
@@ -76,6 +77,9 @@ typedef struct qp_cublas_choices {
     qp_order *orders; /* what is not here has the order that is usual for its shape (plan.c) */
     int order_count;
 } qp_cublas_choices;
+
+/* Frees the lists; all zero is fine. */
+void qp_cublas_choices_close(qp_cublas_choices *choices);
 
 /* Which nodes are fused: a set of these. Each takes the place of the reference nodes that fusion.c lists. */
 typedef unsigned qp_fusions;

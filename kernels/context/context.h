@@ -4,13 +4,13 @@
  * Source: transformers 5.17, modeling_qwen3.py, eager_attention_forward (the second matmul and the transpose).
  * Order:
  *   O1  the keys are summed in the order (numerics/sum_order.h) that cuBLAS has for these numbers of queries, heads and
- *       keys: the tensor core's chain, but for some numbers that are not multiples of 8. It comes with the golden. Masked keys, whose
+ *       keys: the tensor core's chain, but for some numbers that are not multiples of 8. Masked keys, whose
  *       probability is zero, are summed like the others.
  * Rounding points:
  *   R1  the sum is rounded to bf16.
  * On CUDA, "cublas" makes PyTorch's own call (cublas.h) and so has its order, whatever it is. "contract", on the CPU, too,
- * needs a golden that knows the order: without one it sums in the order that is usual for the shape (model/plan.c), and
- * where PyTorch has another, a few elements differ.
+ * has to be told the order: by a golden, or by the card itself, which is asked (model/choice_search.h). Without either it
+ * sums in the order that is usual for the shape (model/plan.c), and where PyTorch has another, a few elements differ.
  * Preconditions:
  *   P1  Hq is a multiple of Hkv.
  *   P2  the order is known: qp_sum_order_is_known. */

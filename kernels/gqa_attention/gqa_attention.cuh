@@ -98,18 +98,38 @@ __host__ __device__ inline qp_scores_args scores_args(const qp_gqa_attention_arg
     return of_scores;
 }
 
-/* Whether cuBLAS's usual ways are enough: the tensor core from the first key on, or for the scores one run of 8 or 4 elements
- * a lane, for the context 32 lanes in runs of 4. */
+/* The tensor core from the first element on. */
+inline bool by_tensor_core(const qp_sum_order &order) { return order.lanes == 0 && order.run == 0 && !order.narrow; }
+
+/* One run of 8 or 4 elements of a head a lane. */
+inline bool by_runs(const qp_sum_order &order)
+{
+    return order.lanes > 0 && order.fold == QP_FOLD_HALVES && (order.run == 8 || order.run == 4) &&
+           order.lanes * order.run == kHeadDim;
+}
+
+/* 16 lanes to which the elements are dealt one at a time. */
+constexpr int kSingleLanes = 16;
+inline bool by_single_elements(const qp_sum_order &order) { return order.lanes == kSingleLanes && order.run == 1; }
+
+/* 32 lanes in runs of 4 keys. */
+inline bool by_usual_lanes(const qp_sum_order &order)
+{
+    return order.lanes == QP_MAX_LANES && order.run == 4 && order.fold == QP_FOLD_HALVES;
+}
+
+/* Whether cuBLAS's usual ways are enough: what the lean kernel knows (gqa_attention_decode.cuh). */
 inline bool is_lean(const qp_attention_order &order)
 {
-    const auto on_tensor_core = [](const qp_sum_order &o) { return o.lanes == 0 && o.run == 0 && !o.narrow; };
-    const auto by_runs = [](const qp_sum_order &o) {
-        return o.lanes > 0 && o.fold == QP_FOLD_HALVES && (o.run == 8 || o.run == 4);
-    };
-    return (on_tensor_core(order.scores) ||
-            (by_runs(order.scores) && order.scores.lanes * order.scores.run == kHeadDim)) &&
-           (on_tensor_core(order.context) ||
-            (by_runs(order.context) && order.context.lanes == QP_MAX_LANES && order.context.run == 4));
+    return (by_tensor_core(order.scores) || by_runs(order.scores)) &&
+           (by_tensor_core(order.context) || by_usual_lanes(order.context));
+}
+
+/* What the kernel for few keys knows (gqa_attention_short.cuh): also what cuBLAS takes for the scores of many heads. */
+inline bool is_short(const qp_attention_order &order)
+{
+    return is_lean(order) ||
+           (by_single_elements(order.scores) && (by_tensor_core(order.context) || by_usual_lanes(order.context)));
 }
 
 /* Where the key s of a sequence lies: row s of the cache. */

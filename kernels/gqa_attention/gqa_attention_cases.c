@@ -57,6 +57,7 @@ static uint64_t flops(const qp_call *call) { return qp_fused_flops(&qp_gqa_atten
 
 /* cuBLAS's orders for one query and a number of keys that is not a multiple of 8. */
 #define LANES .order = { .lanes = 16, .run = 8 }, .context_order = { .lanes = 32, .run = 4 }
+#define SINGLE .order = { .lanes = 16, .run = 1, .fold = QP_FOLD_IN_TURN }, .context_order = { .lanes = 32, .run = 4 }
 #define IN_TURN .order = { .lanes = 16, .run = 1, .fold = QP_FOLD_IN_TURN }, .context_order = { .lanes = 8, .run = 64 }
 
 static const qp_case cases[] = {
@@ -64,6 +65,11 @@ static const qp_case cases[] = {
     { .name = "decode_255_lanes", .extent = { 1, 255, 16, 8, 128 }, .params = { SCALE, LANES } },
     { .name = "decode_301_in_turn", .extent = { 1, 301, 4, 2, 128 }, .params = { SCALE, IN_TURN } },
     { .name = "decode_8b", .extent = { 1, 104, 32, 8, 128 }, .params = { SCALE } },
+    { .name = "decode_129_single", .extent = { 1, 129, 32, 8, 128 }, .params = { SCALE, SINGLE } },
+    { .name = "decode_255_single_halves",
+      .extent = { 1, 255, 8, 4, 128 },
+      .params = { SCALE, .order = { .lanes = 16, .run = 1 }, .context_order = { .lanes = 32, .run = 4 } } },
+    { .name = "chunk_8_single", .extent = { 8, 45, 16, 2, 128 }, .params = { SCALE, SINGLE } },
     { .name = "decode_33_5_heads", .extent = { 1, 33, 5, 1, 128 }, .params = { SCALE, LANES } },
     { .name = "decode_2100", .extent = { 1, 2100, 4, 2, 128 }, .params = { SCALE, LANES } },
     { .name = "decode_wide", .extent = { 1, 72, 4, 2, 128 }, .params = { SCALE }, .fill = QP_FILL_WIDE },

@@ -844,14 +844,13 @@ inline int decode_rows(const qp_gqa_attention_args &a)
     return decode_bytes<2>(a) <= kSharedBytes ? 2 : 0;
 }
 
-/* Whether the call is for the lean kernel, at each length that it may be replayed for. */
-inline bool all_lean(const qp_call *call, const qp_gqa_attention_args &a)
+/* Whether a kernel knows the call's order, at each length that it may be replayed for. */
+inline bool knows_all(bool (*knows)(const qp_attention_order &), const qp_call *call, const qp_gqa_attention_args &a)
 {
-    if (a.keys_count > kWholeKeys) return false;
     const qp_replay *replay = call->launch->replay;
-    if (!replay) return is_lean({ a.order, a.context_order });
+    if (!replay) return knows({ a.order, a.context_order });
     for (int64_t keys = a.tokens; keys <= a.keys_count; keys++)
-        if (!is_lean(replay->orders_on_host[keys])) return false;
+        if (!knows(replay->orders_on_host[keys])) return false;
     return true;
 }
 
@@ -895,8 +894,9 @@ template <class Rows>
 qp_status launch_decode(const qp_call *call, const char *operation, const qp_gqa_attention_args &a, const Rows &row,
                         int64_t sequences)
 {
-    const bool lean = all_lean(call, a);
-    if (lean && a.keys_count <= kShortKeys) return launch_short(call, operation, a, row, sequences);
+    if (a.keys_count <= kShortKeys && knows_all(is_short, call, a))
+        return launch_short(call, operation, a, row, sequences);
+    const bool lean = a.keys_count <= kWholeKeys && knows_all(is_lean, call, a);
     switch (decode_rows(a)) {
     case 8: return launch_decode_of<8>(call, operation, a, row, sequences, lean);
     case 4: return launch_decode_of<4>(call, operation, a, row, sequences, lean);

@@ -1,4 +1,4 @@
-/* gqa_attention for few queries and few keys, in the orders that is_lean knows: no block waits for another. Eight blocks
+/* gqa_attention for few queries and few keys, in the orders that is_short knows: no block waits for another. Eight blocks
  * take up to kRows queries that share a key head, 16 channels of the context each; each has all keys in its shared memory,
  * and computes all scores and the whole softmax itself. For few keys that costs less than to exchange scores within a
  * cluster (gqa_attention_decode.cuh) does.
@@ -21,12 +21,15 @@ constexpr int kSlices = 8, kSliceChannels = kHeadDim / kSlices, kSliceChunks = k
 constexpr int kFourRows = 4, kFourRowsBytes = (kFourRows * kSliceChunks + 1) * kChunkBytes;
 constexpr int kBlockValuesBytes = QP_BLOCK_K / kFourRows * kFourRowsBytes; /* of a block of 16 keys */
 
+/* For sums of lanes that are dealt single elements: each thread has all lanes of one, in other banks than the next. */
+constexpr int kShortSums = kShortThreads * (kSingleLanes + 1);
+
 static_assert(kSliceChannels == kTileRows, "a block has one tile of channels");
 
 /* How it is called, for up to keys_count keys. */
 template <class Rows> struct short_call : decode_call<Rows> {
-    int values_at, scores_at; /* in shared memory, behind the keys, in bytes */
-    int stride;               /* between the rows of scores, and of probabilities behind them */
+    int values_at, scores_at, sums_at; /* in shared memory, behind the keys, in bytes */
+    int stride;                        /* between the rows of scores, and of probabilities behind them */
     size_t bytes;
 
     short_call(const decode_call<Rows> &call, int rows) : decode_call<Rows>(call)
@@ -35,7 +38,8 @@ template <class Rows> struct short_call : decode_call<Rows> {
         values_at = blocks * QP_BLOCK_K * kHeadBytes;
         scores_at = values_at + blocks * kBlockValuesBytes;
         stride = blocks * QP_BLOCK_K + kChunk; /* so that the rows of a matrix are in different banks */
-        bytes = static_cast<size_t>(scores_at + 2 * rows * stride * static_cast<int>(sizeof(qp_bf16)));
+        sums_at = scores_at + 2 * rows * stride * static_cast<int>(sizeof(qp_bf16));
+        bytes = static_cast<size_t>(sums_at + kShortSums * static_cast<int>(sizeof(float)));
     }
 };
 
@@ -50,6 +54,7 @@ template <int kRows, class Rows> class short_pass
     decode_queries<kRows> &of;
     unsigned char *const all_keys, *const all_values;
     qp_bf16 *const scores, *const probabilities;
+    float *const sums; /* [kShortSums] */
     const int keys, tokens, past, blocks, slice;
     const qp_attention_order order;
     const decode_place queries;
@@ -164,6 +169,74 @@ template <int kRows, class Rows> class short_pass
         }
     }
 
+    /* L3, of a sum's lanes. */
+    __device__ float fold_single_lanes(const float *of_lane) const
+    {
+        constexpr int kLanes = kSingleLanes;
+        float sum[kLanes];
+#pragma unroll
+        for (int l = 0; l < kLanes; l++) sum[l] = of_lane[l];
+        if (order.scores.fold == QP_FOLD_IN_TURN) {
+#pragma unroll
+            for (int l = 1; l < kLanes; l++) sum[0] = __fadd_rn(sum[0], sum[l]);
+            return sum[0];
+        }
+#pragma unroll
+        for (int offset = kLanes / 2; offset > 0; offset /= 2)
+#pragma unroll
+            for (int l = 0; l < kLanes / 2; l++)
+                if (l < offset) sum[l] = __fadd_rn(sum[l], sum[l + offset]);
+        return sum[0];
+    }
+
+    /* All threads: lanes that are dealt single elements. A thread has two neighbouring lanes of a few keys' sums, then all
+     * lanes of one of them, by way of shared memory. */
+    __device__ void single_scores() const
+    {
+        constexpr int kLanes = kSingleLanes, kTurns = kHeadDim / kLanes, kStride = kLanes + 1;
+        constexpr int kTeam = kLanes / 2, kTeams = kShortThreads / kTeam;
+        constexpr int kRowsAtOnce = kRows < 2 ? kRows : 2 /* more need more registers */, kKeys = kTeam / kRowsAtOnce;
+        const int own = thread % kTeam, team = thread / kTeam, padded = blocks * QP_BLOCK_K;
+        float *const of_team = sums + team * kTeam * kStride;
+        for (int first = 0; first < kRows; first += kRowsAtOnce) {
+            uint32_t q[kRowsAtOnce][kTurns];
+#pragma unroll
+            for (int r = 0; r < kRowsAtOnce; r++)
+#pragma unroll
+                for (int turn = 0; turn < kTurns; turn++)
+                    q[r][turn] =
+                        __ldcg(reinterpret_cast<const unsigned *>(call.a.q + of.at[first + r] + turn * kLanes) + own);
+            if (first == 0) await_keys();
+            for (int base = 0; base < padded; base += kKeys * kTeams) {
+#pragma unroll 1
+                for (int n = 0; n < kKeys && base + n * kTeams < padded; n++) {
+                    const int key = min(base + n * kTeams + team, padded - 1);
+                    float sum[kRowsAtOnce][2] = {};
+#pragma unroll
+                    for (int turn = 0; turn < kTurns; turn++) {
+                        const int element = turn * kLanes + 2 * own;
+                        const uint32_t k = reinterpret_cast<const uint32_t *>(
+                            head_chunk(all_keys, key, element / kChunk))[element % kChunk / 2];
+#pragma unroll
+                        for (int r = 0; r < kRowsAtOnce; r++) { /* L2 */
+                            sum[r][0] = __fmaf_rn(low_of(q[r][turn]), low_of(k), sum[r][0]);
+                            sum[r][1] = __fmaf_rn(high_of(q[r][turn]), high_of(k), sum[r][1]);
+                        }
+                    }
+#pragma unroll
+                    for (int r = 0; r < kRowsAtOnce; r++)
+#pragma unroll
+                        for (int i = 0; i < 2; i++)
+                            of_team[(n * kRowsAtOnce + r) * kStride + 2 * own + i] = sum[r][i];
+                }
+                __syncwarp();
+                put_score(base + own / kRowsAtOnce * kTeams + team, first + own % kRowsAtOnce,
+                          fold_single_lanes(of_team + own * kStride));
+                __syncwarp();
+            }
+        }
+    }
+
     /* ---- The softmax ---- */
 
     /* A row has kShortWarps / kRows warps: each sums it, and writes its share. */
@@ -264,6 +337,7 @@ template <int kRows, class Rows> class short_pass
     __device__ short_pass(const short_call<Rows> &call, decode_queries<kRows> &of, unsigned char *memory)
         : call(call), of(of), all_keys(memory), all_values(memory + call.values_at),
           scores(reinterpret_cast<qp_bf16 *>(memory + call.scores_at)), probabilities(scores + kRows * call.stride),
+          sums(reinterpret_cast<float *>(memory + call.sums_at)),
           keys(call.keys()), tokens(static_cast<int>(call.a.tokens)), past(keys - tokens),
           blocks((keys + QP_BLOCK_K - 1) / QP_BLOCK_K), slice(static_cast<int>(blockIdx.x) % kSlices),
           order(call.order(keys)), queries(call, static_cast<int>(blockIdx.x) / kSlices, kRows), rows(queries.rows),
@@ -300,8 +374,10 @@ template <int kRows, class Rows> class short_pass
             tile_scores();
         else if (order.scores.run == kChunk)
             run_scores<kChunk>();
-        else
+        else if (order.scores.run == kChunk / 2)
             run_scores<kChunk / 2>();
+        else
+            single_scores();
         __syncthreads();
         softmax();
         __syncthreads();

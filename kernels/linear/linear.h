@@ -5,8 +5,8 @@
  * Order:
  *   O1  K is summed by the tensor core: ascending blocks of 16 from an accumulator of +0 (numerics/block_fma.h).
  *   O2  where cuBLAS splits K, each part of `part` elements (the last perhaps shorter) is such a chain, and the parts
- *       are added in f32 from the first to the last. The split is cuBLAS's choice for (M, N, K) and comes with the
- *       golden.
+ *       are added in f32 from the first to the last. The split is cuBLAS's choice for (M, N, K); a golden
+ *       tells it, or the card is asked (model/choice_search.h).
  * Rounding points:
  *   R1  the f32 sum is rounded once to bf16.
  * On CUDA, "contract" sums as O1 and O2 say. "cublas" makes PyTorch's own call (cublas.h) and so has its order,

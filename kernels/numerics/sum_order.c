@@ -5,6 +5,12 @@
 #include "block_fma.h"
 #include "strict_fp.h"
 
+const qp_sum_order qp_lane_orders_seen[QP_LANE_ORDERS_SEEN] = {
+    { .lanes = 32, .run = 4 }, { .lanes = 16, .run = 8 }, { .lanes = 16, .run = 1, .fold = QP_FOLD_IN_TURN },
+    { .lanes = 8, .run = 1 },  { .lanes = 32, .run = 1 }, { .lanes = 8, .run = 64 },
+    { .lanes = 4, .run = 64 }
+};
+
 static void add_row(float *to, const float *from, int64_t width)
 {
     for (int64_t i = 0; i < width; i++) to[i] += from[i];

@@ -47,6 +47,10 @@ float qp_ordered_fma(const qp_bf16 *a, const qp_bf16 *b, int64_t b_stride, int64
 /* L3 of `width` dot products: sums is [order.lanes][width], and its first row gets the results. */
 void qp_fold_lanes(float *sums, int64_t width, qp_sum_order order);
 
+/* The orders with lanes that kernels of cuBLAS were seen to have; whoever looks for one tries these first. */
+enum { QP_LANE_ORDERS_SEEN = 7 };
+extern const qp_sum_order qp_lane_orders_seen[QP_LANE_ORDERS_SEEN];
+
 /* Whether qp_ordered_fma knows the order. */
 bool qp_sum_order_is_known(qp_sum_order order);
 

@@ -5,14 +5,14 @@
  * Source: transformers 5.17, modeling_qwen3.py, eager_attention_forward; masking_utils.py for the mask.
  * Order:
  *   O1  the product over D is summed in the order (numerics/sum_order.h) that cuBLAS has for these numbers of queries, heads and
- *       keys: the tensor core's chain, but for some numbers that are not multiples of 8. It comes with the golden.
+ *       keys: the tensor core's chain, but for some numbers that are not multiples of 8.
  * Rounding points:
  *   R1  the product is rounded to bf16.
  *   R2  times scale (the f32 of D^-0.5), rounded to bf16.
  *   R3  plus mask, rounded to bf16. A mask of 0 still turns -0 into +0.
  * On CUDA, "cublas" makes PyTorch's own call (cublas.h) and so has its order, whatever it is. "contract", on the CPU, too,
- * needs a golden that knows the order: without one it sums in the order that is usual for the shape (model/plan.c), and
- * where PyTorch has another, a few elements differ.
+ * has to be told the order: by a golden, or by the card itself, which is asked (model/choice_search.h). Without either it
+ * sums in the order that is usual for the shape (model/plan.c), and where PyTorch has another, a few elements differ.
  * Preconditions:
  *   P1  S >= T.  P2  Hq is a multiple of Hkv.
  *   P3  the order is known: qp_sum_order_is_known. */
