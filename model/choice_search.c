@@ -9,12 +9,12 @@
 #include "../kernels/scores/scores.h"
 #include "random_model.h"
 
-/* All three products have the operand with the pairs second; scores and context count their extents alike. */
+/* All three products have the operand with the pairs second, and count tokens first; scores and context count all alike. */
 enum { X, TERMS };
 enum { T, S, HQ, HKV, D };
 
 enum {
-    PERIOD = 65521,  /* terms that repeat; a prime, so that no two rows of a weight are alike */
+    PERIOD = 65521,  /* terms that repeat; a prime, so that a weight has few rows that are alike */
     QUESTIONS = 256, /* results that are wanted at least; a product that has fewer is asked again with other terms */
     MOST_ROUNDS = 32,
     MOST_PARTS = 32,
@@ -61,7 +61,6 @@ typedef struct search {
     const qp_implementation *asked, *told;
     void *x, *terms, *y;   /* on the device; all of x is alike */
     qp_bf16 *seen, *made;  /* what both gave in all rounds */
-    int64_t most_results;  /* of each: so many fit */
     int64_t rounds, shift; /* round r has the terms from r * shift on */
 } search;
 
@@ -83,8 +82,7 @@ static qp_status open_search(qp_device *device, const qp_implementation *asked, 
                    .product = qp_operation_find(asked->operation),
                    .asked = asked,
                    .told = qp_implementation_find(asked->operation, asked->backend, "contract"),
-                   .rounds = 1,
-                   .most_results = results };
+                   .rounds = 1 };
     const size_t x_bytes = qp_operand_bytes(&s->product->in[X], largest);
     QP_TRY(qp_device_allocate(device, x_bytes, "the search for cuBLAS's orders", &s->x));
     QP_TRY(qp_device_fill(device, s->x, 0x3f, x_bytes)); /* 0.74609375, whose multiples are exact in f32 */
@@ -220,7 +218,7 @@ static int add_seen_lanes(int count, qp_sum_order *orders)
 }
 
 /* The tensor core's orders, those with lanes that cuBLAS's kernels were seen to have, and their relatives, the likely ones
- * first; of all that give the same sums the first is named. `order` has room for MOST_ORDERS. */
+ * first; of all that give the same sums the first is named. `orders` has room for MOST_ORDERS, less one. */
 static int list_orders(int64_t n, int64_t queries, qp_sum_order *orders)
 {
     static const int tiles[] = { 64, 32, 128, 16, 256 }; /* of K, in kernels of CUTLASS */
