@@ -23,6 +23,7 @@ enum {
 };
 static const uint64_t most_bytes = UINT64_C(1) << 31; /* of an operand or a result */
 static const uint64_t seed = 17;
+static const char purpose[] = "the search for cuBLAS's orders"; /* of memory */
 
 static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 static int64_t most(int64_t a, int64_t b) { return a > b ? a : b; }
@@ -84,14 +85,13 @@ static qp_status open_search(qp_device *device, const qp_implementation *asked, 
                    .told = qp_implementation_find(asked->operation, asked->backend, "contract"),
                    .rounds = 1 };
     const size_t x_bytes = qp_operand_bytes(&s->product->in[X], largest);
-    QP_TRY(qp_device_allocate(device, x_bytes, "the search for cuBLAS's orders", &s->x));
+    QP_TRY(qp_device_allocate(device, x_bytes, purpose, &s->x));
     QP_TRY(qp_device_fill(device, s->x, 0x3f, x_bytes)); /* 0.74609375, whose multiples are exact in f32 */
-    QP_TRY(qp_device_allocate(device, (uint64_t)terms * sizeof(qp_bf16), "the search for cuBLAS's orders", &s->terms));
-    QP_TRY(qp_device_allocate(device, qp_operand_bytes(&s->product->out[0], largest), "the search for cuBLAS's orders",
-                              &s->y));
+    QP_TRY(qp_device_allocate(device, (uint64_t)terms * sizeof(qp_bf16), purpose, &s->terms));
+    QP_TRY(qp_device_allocate(device, qp_operand_bytes(&s->product->out[0], largest), purpose, &s->y));
     s->seen = malloc((size_t)results * sizeof *s->seen);
     s->made = malloc((size_t)results * sizeof *s->made);
-    return s->seen && s->made ? QP_OK : qp_fail(QP_NO_MEMORY, "no memory for the search for cuBLAS's orders");
+    return s->seen && s->made ? QP_OK : qp_fail(QP_NO_MEMORY, "no memory for %s", purpose);
 }
 
 static bool is_too_large(const qp_operation *product, const qp_call *call)
@@ -106,7 +106,7 @@ static qp_status place_repeated_terms(search *s, int bits, int64_t count)
 {
     const int64_t once = least(PERIOD, count);
     qp_bf16 *terms = malloc((size_t)once * sizeof *terms);
-    if (!terms) return qp_fail(QP_NO_MEMORY, "no memory for the search for cuBLAS's orders");
+    if (!terms) return qp_fail(QP_NO_MEMORY, "no memory for %s", purpose);
     make_terms(0, bits, once, 1, terms);
     qp_status status = qp_device_write(s->device, s->terms, terms, (uint64_t)once * sizeof *terms);
     free(terms);
@@ -123,11 +123,17 @@ static qp_status place_columns(search *s, int bits, int64_t rows, int64_t column
 {
     const uint64_t bytes = (uint64_t)(rows * columns) * sizeof(qp_bf16);
     qp_bf16 *terms = malloc((size_t)bytes);
-    if (!terms) return qp_fail(QP_NO_MEMORY, "no memory for the search for cuBLAS's orders");
+    if (!terms) return qp_fail(QP_NO_MEMORY, "no memory for %s", purpose);
     for (int64_t c = 0; c < columns; c++) make_terms((uint64_t)c, bits, rows, columns, terms + c);
     const qp_status status = qp_device_write(s->device, s->terms, terms, bytes);
     free(terms);
     return status;
+}
+
+/* How many results a round has: those of one token. */
+static int64_t results_of(const qp_operation *product, const qp_call *call)
+{
+    return qp_operand_elements(&product->out[0], call) / call->extent[T];
 }
 
 /* The results of the last token, in all rounds. */
@@ -135,9 +141,9 @@ static qp_status run_rounds(const search *s, const qp_implementation *implementa
                             qp_bf16 *results)
 {
     const uint64_t bytes = qp_operand_bytes(&s->product->out[0], call);
-    const int64_t tokens = call->extent[T], all = (int64_t)(bytes / sizeof *results);
+    const int64_t tokens = call->extent[T];
     const int64_t rows = s->product == &qp_scores_operation && tokens > 1 ? call->extent[HQ] : 1; /* [Hq, T, S] */
-    const int64_t length = all / tokens / rows;
+    const int64_t length = results_of(s->product, call) / rows;
     qp_call of_round = *call;
     of_round.in[X] = s->x;
     of_round.out[0] = s->y;
@@ -154,13 +160,13 @@ static qp_status run_rounds(const search *s, const qp_implementation *implementa
 }
 
 /* Whether the contract sums so. It has the same bits for any number of rows, so it is asked for one. */
-static qp_status explains(const search *s, const qp_call *call, const qp_params *params, int64_t results, bool *does)
+static qp_status explains(const search *s, const qp_call *call, const qp_params *params, bool *does)
 {
     qp_call told = *call;
     told.extent[T] = 1;
     told.params = *params;
     QP_TRY(run_rounds(s, s->told, &told, s->made));
-    *does = !memcmp(s->seen, s->made, (size_t)(s->rounds * results) * sizeof *s->made);
+    *does = !memcmp(s->seen, s->made, (size_t)(s->rounds * results_of(s->product, call)) * sizeof *s->made);
     return QP_OK;
 }
 
@@ -182,7 +188,7 @@ static qp_status try_parts(search *s, const qp_call *call, qp_split *split)
         const int64_t part = part_of(split->k, parts);
         if (!part) continue;
         split->part = parts > 1 ? part : 0;
-        QP_TRY(explains(s, call, &(qp_params){ .part = split->part }, split->n, &found));
+        QP_TRY(explains(s, call, &(qp_params){ .part = split->part }, &found));
     }
     split->unknown = !found;
     if (!found) split->part = 0;
@@ -244,7 +250,7 @@ static int list_orders(int64_t n, int64_t queries, qp_sum_order *orders)
 }
 
 /* Neighbouring numbers of keys often have one order: `likely` is tried first. */
-static qp_status try_orders(search *s, const qp_call *call, int64_t results, qp_sum_order likely, qp_order *found)
+static qp_status try_orders(search *s, const qp_call *call, qp_sum_order likely, qp_order *found)
 {
     const bool scores = s->product == &qp_scores_operation;
     qp_sum_order orders[MOST_ORDERS];
@@ -254,7 +260,7 @@ static qp_status try_orders(search *s, const qp_call *call, int64_t results, qp_
     QP_TRY(run_rounds(s, s->asked, call, s->seen));
     for (int i = 0; i < count && found->unknown; i++) {
         bool does = false;
-        QP_TRY(explains(s, call, &(qp_params){ .scale = 1.0f, .order = orders[i] }, results, &does));
+        QP_TRY(explains(s, call, &(qp_params){ .scale = 1.0f, .order = orders[i] }, &does));
         found->unknown = !does;
         if (does) found->order = orders[i];
     }
@@ -274,13 +280,12 @@ static int64_t shift_for(int64_t keys, const int64_t *extent)
 
 static qp_status find_each(search *s, qp_call *call, int64_t count, qp_order *orders)
 {
-    const bool scores = s->product == &qp_scores_operation;
     qp_sum_order likely = { 0 };
     for (int64_t i = 0; i < count; i++) {
         const int64_t keys = call->extent[S] = orders[i].keys;
         s->rounds = rounds_for(keys, call->extent);
         s->shift = shift_for(keys, call->extent);
-        QP_TRY(try_orders(s, call, call->extent[HQ] * (scores ? keys : call->extent[D]), likely, &orders[i]));
+        QP_TRY(try_orders(s, call, likely, &orders[i]));
         if (!orders[i].unknown) likely = orders[i].order;
     }
     return QP_OK;
@@ -293,6 +298,7 @@ qp_status qp_find_orders(qp_device *device, const qp_implementation *asked, cons
     const bool scores = product == &qp_scores_operation;
     const int64_t count = last_keys - extent[S] + 1, row = extent[HKV] * extent[D];
     qp_call call = { .extent = { extent[T], last_keys, extent[HQ], extent[HKV], extent[D] }, .params.scale = 1.0f };
+    qp_call each = call;
     search s = { .device = device };
     for (int64_t i = 0; i < count; i++)
         orders[i] = (qp_order){ .product = product, .tokens = extent[T], .keys = extent[S] + i, .unknown = true };
@@ -300,9 +306,9 @@ qp_status qp_find_orders(qp_device *device, const qp_implementation *asked, cons
 
     int64_t terms = 0, results = 0;
     for (int64_t i = 0; i < count; i++) {
-        const int64_t keys = orders[i].keys, rounds = rounds_for(keys, extent);
+        const int64_t keys = each.extent[S] = orders[i].keys, rounds = rounds_for(keys, extent);
         terms = most(terms, rounds * shift_for(keys, extent));
-        results = most(results, rounds * extent[HQ] * (scores ? keys : extent[D]));
+        results = most(results, rounds * results_of(product, &each));
     }
     terms = up_to_multiple(terms, row);
     qp_status status = open_search(device, asked, &call, terms, results, &s);

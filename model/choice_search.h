@@ -4,7 +4,7 @@
  * An implementation is asked for a product of inputs that tell orders apart, and so is the contract with one order after
  * the other, until all results are equal. All summands are +1 or -1 (times a constant), but for pairs of +M and -M, where
  * 1 + M = M: what joins a partial sum that holds one of a pair vanishes, so that a result tells what was summed between
- * them (FPRev, arXiv 2411.00442; golden/attention_order.py looks so, too). Pairs are near and far, in hundreds of
+ * them (FPRev, arXiv 2411.00442; golden/attention_order.py looks so, too). Pairs are near and far, in many
  * sums, so that an order that differs anywhere gives another result somewhere. */
 #ifndef QP_CHOICE_SEARCH_H
 #define QP_CHOICE_SEARCH_H

@@ -166,8 +166,9 @@ static int add_norm(builder *b, const char *name, int x, shape s)
 }
 
 /* Where neither a golden tells nor a card can be asked: how cuBLAS 13.1 splits the products of the released Qwen3 sizes for up
- * to 8 rows on an H200. Goldens of 0.6B, 1.7B, 4B and 8B have it as `split_k` (reports/published/verify-fused-h200.md). For
- * more rows it depends on their number, and an H100 splits some of them otherwise. */
+ * to 8 rows on an H200. Goldens of 0.6B, 1.7B, 4B and 8B have it as `split_k`, and so have the reports about them
+ * (reports/published/verify-*-fused-h200.json.gz). For more rows it depends on their number, and an H100 splits some of them
+ * otherwise. */
 static int64_t usual_part(int64_t m, int64_t n, int64_t k)
 {
     static const struct {
@@ -194,13 +195,18 @@ static void choose_part(const qp_cublas_choices *choices, qp_plan_node *node)
     }
 }
 
-/* Where neither tells, or none was found: the tensor core, but for one query and a number of keys that is not a multiple of 8 what
- * cuBLAS 13.1 took on an H200 with 4 heads and up to 300 keys. */
+/* Where neither tells, or none was found: the tensor core, but for one query and a number of keys that is not a multiple of 8
+ * what cuBLAS 13.1 took on an H200 with 4 heads and up to 300 keys. */
 static qp_sum_order usual_order(const qp_operation *product, int64_t tokens, int64_t keys)
 {
     if (tokens > 1 || keys % 8 == 0) return (qp_sum_order){ 0 };
     return product == &qp_scores_operation ? (qp_sum_order){ .lanes = 16, .run = 8 }
                                            : (qp_sum_order){ .lanes = 32, .run = 4 };
+}
+
+static qp_sum_order order_of(const qp_order *order)
+{
+    return order->unknown ? usual_order(order->product, order->tokens, order->keys) : order->order;
 }
 
 /* What cuBLAS chose for an attention product over `keys` keys. Sets *unknown if nobody knows. */
@@ -211,9 +217,8 @@ static qp_sum_order choose_order(const qp_plan_options *options, const qp_operat
     for (int i = 0; choices && i < choices->order_count; i++) {
         const qp_order *order = &choices->orders[i];
         if (order->product != product || order->tokens != options->tokens || order->keys != keys) continue;
-        if (!order->unknown) return order->order;
-        *unknown = true;
-        break;
+        *unknown = *unknown || order->unknown;
+        return order_of(order);
     }
     return usual_order(product, options->tokens, keys);
 }
@@ -548,12 +553,11 @@ void qp_plan_attention_orders(const qp_plan *plan, qp_attention_order *orders)
     }
     for (int i = choices ? choices->order_count - 1 : -1; i >= 0; i--) { /* the first of a shape counts, as in a pass */
         const qp_order *order = &choices->orders[i];
-        if (order->unknown || order->tokens != options->tokens || order->keys < 1 || order->keys > options->capacity)
-            continue;
+        if (order->tokens != options->tokens || order->keys < 1 || order->keys > options->capacity) continue;
         if (order->product == &qp_scores_operation)
-            orders[order->keys].scores = order->order;
+            orders[order->keys].scores = order_of(order);
         else
-            orders[order->keys].context = order->order;
+            orders[order->keys].context = order_of(order);
     }
 }
 

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/wait.h>
 
+#include "../model/device.h"
 #include "check_files.h"
 #include "check_main.h"
 
@@ -35,6 +36,15 @@ static inline int run_in(const char *environment, const char *arguments)
     slurp("out", out, sizeof out);
     slurp("err", err, sizeof err);
     return WIFEXITED(status) ? WEXITSTATUS(status) : 1000 + WTERMSIG(status);
+}
+
+/* Whether the CUDA backend has a card here. */
+static inline bool has_card(void)
+{
+    qp_device *device = NULL;
+    const bool has = qp_device_open(QP_CUDA, &device) == QP_OK;
+    qp_device_close(device);
+    return has;
 }
 
 #endif

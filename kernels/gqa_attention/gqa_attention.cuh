@@ -112,24 +112,25 @@ inline bool by_runs(const qp_sum_order &order)
 constexpr int kSingleLanes = 16;
 inline bool by_single_elements(const qp_sum_order &order) { return order.lanes == kSingleLanes && order.run == 1; }
 
-/* 32 lanes in runs of 4 keys. */
+/* 32 lanes in runs of 4 keys, which cuBLAS takes most often for the context of one query. */
+constexpr int kUsualRun = 4;
 inline bool by_usual_lanes(const qp_sum_order &order)
 {
-    return order.lanes == QP_MAX_LANES && order.run == 4 && order.fold == QP_FOLD_HALVES;
+    return order.lanes == QP_MAX_LANES && order.run == kUsualRun && order.fold == QP_FOLD_HALVES;
 }
+
+inline bool is_usual_context(const qp_sum_order &order) { return by_tensor_core(order) || by_usual_lanes(order); }
 
 /* Whether cuBLAS's usual ways are enough: what the lean kernel knows (gqa_attention_decode.cuh). */
 inline bool is_lean(const qp_attention_order &order)
 {
-    return (by_tensor_core(order.scores) || by_runs(order.scores)) &&
-           (by_tensor_core(order.context) || by_usual_lanes(order.context));
+    return (by_tensor_core(order.scores) || by_runs(order.scores)) && is_usual_context(order.context);
 }
 
 /* What the kernel for few keys knows (gqa_attention_short.cuh): also what cuBLAS takes for the scores of many heads. */
 inline bool is_short(const qp_attention_order &order)
 {
-    return is_lean(order) ||
-           (by_single_elements(order.scores) && (by_tensor_core(order.context) || by_usual_lanes(order.context)));
+    return is_lean(order) || (by_single_elements(order.scores) && is_usual_context(order.context));
 }
 
 /* Where the key s of a sequence lies: row s of the cache. */

@@ -634,8 +634,7 @@ template <int kRows, class Rows, bool kLean> class decode_pass
         }
     }
 
-    /* The order of 32 lanes in runs of 4, which cuBLAS takes most often. A run's probabilities are one load. */
-    static constexpr int kUsualRun = 4;
+    /* The order of by_usual_lanes. A run's probabilities are one load. */
     __device__ void usual_lane_context(float (&sum)[kRows][2], unsigned char *slot, const qp_bf16 *probabilities,
                                        int stride, int end) const
     {

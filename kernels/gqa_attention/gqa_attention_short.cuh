@@ -306,7 +306,7 @@ template <int kRows, class Rows> class short_pass
     /* All warps: each has a query and some channels; its threads are the lanes of the order, in runs of 4 keys. */
     __device__ void run_context() const
     {
-        constexpr int kRun = 4, kOwn = kSliceChannels * kRows / kShortWarps, kWords = kOwn / 2;
+        constexpr int kRun = kUsualRun, kOwn = kSliceChannels * kRows / kShortWarps, kWords = kOwn / 2;
         static_assert(QP_MAX_LANES == kWarp && kFourRows == kRun, "a lane's run lies in one piece");
         const int query = warp % kRows, first = warp / kRows * kOwn;
         float sum[kOwn] = {};

@@ -10,9 +10,9 @@
  *   C2  each projection: linear of n, M = T, K = H; `part` for the queries, `part_kv` for keys and values. bf16.
  *   C3  queries and keys: rms_norm over D, whose order of the mean depends on T * Hq and T * Hkv rows. bf16.
  *   C4  queries and keys: rope. bf16.
- * On CUDA, up to eight tokens are one launch, which sums as `part` and `part_kv` say, if H and the parts are multiples of 64. Otherwise
- * the products are PyTorch's own calls of cuBLAS (cublas.h), which have its order whatever it is, with our kernels around
- * them.
+ * On CUDA, up to eight tokens are one launch, which sums as `part` and `part_kv` say, if H and the parts are multiples of
+ * 64. Otherwise the products are PyTorch's own calls of cuBLAS (cublas.h), which have its order whatever it is, with our
+ * kernels around them.
  * Preconditions:
  *   P1  those of rms_norm, linear and rope for these sizes. */
 #ifndef QP_RMSNORM_QKV_H
