@@ -161,8 +161,9 @@ START_TEST(test_orders_are_those_of_each_number_of_keys)
     qp_order orders[] = { { qp_operation_find("scores"), 1, 33, { .lanes = 32, .run = 4 }, false },
                           { qp_operation_find("context"), 1, 34, { .narrow = true }, false },
                           { qp_operation_find("scores"), 2, 35, { .lanes = 8 }, false }, /* of another pass */
-                          { qp_operation_find("scores"), 1, 35, { .lanes = -1 }, true } };
-    const qp_cublas_choices choices = { .orders = orders, .order_count = 4 };
+                          { qp_operation_find("scores"), 1, 35, { .lanes = -1 }, true },
+                          { qp_operation_find("scores"), 1, 35, { .lanes = 8 }, false } }; /* the first one counts */
+    const qp_cublas_choices choices = { .orders = orders, .order_count = 5 };
     for (int given = 0; given < 2; given++) {
         qp_attention_order table[CAPACITY + 1];
         qp_plan fused = open_plan(1, CAPACITY, QP_FUSE_ALL, given ? &choices : NULL);
