@@ -494,6 +494,25 @@ static qp_status pool_row(const phase *p, const qp_samples *samples, int r, qp_b
     return QP_OK;
 }
 
+/* Adds the nodes of the verified rows to the report, each with its own median. */
+static qp_status list_nodes(qp_bench_report *report, const phase *p, const qp_samples *samples)
+{
+    const int nodes = p->plan.node_count;
+    qp_bench_node *list = realloc(report->nodes, (size_t)(report->node_count + nodes) * sizeof *list);
+    if (list) report->nodes = list;
+    double *values = malloc((size_t)(samples->count + 1) * sizeof *values);
+    for (int n = 0; n < nodes && list && values && samples->count > 0; n++) {
+        if (p->row_of[n] < 0 || !report->rows[p->row_of[n]].verified) continue;
+        for (int64_t i = 0; i < samples->count; i++) values[i] = samples->values[i * nodes + n];
+        qp_bench_node *node = &list[report->node_count++];
+        (void)snprintf(node->key, sizeof node->key, "%s", p->plan.nodes[n].name);
+        node->phase = report->rows[p->row_of[n]].phase;
+        node->seconds = qp_statistics_of(values, samples->count).median;
+    }
+    free(values);
+    return list && values ? QP_OK : qp_fail(QP_NO_MEMORY, "no memory for the time line of %d nodes", nodes);
+}
+
 static qp_status time_in_model(bench *b, const phase *p, pass *t)
 {
     qp_samples samples;
@@ -504,6 +523,7 @@ static qp_status time_in_model(bench *b, const phase *p, pass *t)
     qp_trace_pop();
     for (int r = p->first_row; r < p->past_row && status == QP_OK; r++)
         if (b->report->rows[r].verified) status = pool_row(p, &samples, r, &b->report->rows[r]);
+    if (status == QP_OK) status = list_nodes(b->report, p, &samples);
     free(samples.values);
     return status;
 }
@@ -610,6 +630,15 @@ static void judge_step(const bench *b, const phase *p, qp_bench_step *step)
     refuse_step(step, false, reason);
 }
 
+/* The phase has no time line after all. */
+static void drop_nodes(qp_bench_report *report, const char *name)
+{
+    int kept = 0;
+    for (int i = 0; i < report->node_count; i++)
+        if (strcmp(report->nodes[i].phase, name) != 0) report->nodes[kept++] = report->nodes[i];
+    report->node_count = kept;
+}
+
 /* The pass gives other bits than it should: neither it nor what was timed inside it counts. */
 static void refuse_pass(const bench *b, const phase *p, qp_bench_step *step, const char *reason)
 {
@@ -618,6 +647,7 @@ static void refuse_pass(const bench *b, const phase *p, qp_bench_step *step, con
         b->report->rows[r].time[QP_PROTOCOL_IN_MODEL] = (qp_time){ .why = "the whole pass is wrong" };
         b->report->rows[r].share = 0.0;
     }
+    drop_nodes(b->report, p->name);
 }
 
 /* The pass's token, and the golden's. */
@@ -1065,7 +1095,10 @@ static void summarise(qp_bench_report *report)
     for (int r = 0; r < report->row_count; r++) {
         qp_bench_row *row = &report->rows[r];
         for (int i = 0; i < QP_PROTOCOLS; i++) review_time(report, &row->time[i]);
-        if (row->time[QP_PROTOCOL_IN_MODEL].why) row->share = 0.0;
+        if (row->time[QP_PROTOCOL_IN_MODEL].why && row->share > 0.0) {
+            row->share = 0.0;
+            drop_nodes(report, row->phase);
+        }
         report->verified += row->verified != NULL;
         report->failed += row->failed;
         report->not_verified += !row->verified && !row->failed;
@@ -1126,8 +1159,8 @@ qp_status qp_bench(const qp_runtime *runtime, const qp_golden *golden, const qp_
     const double start = qp_seconds_now();
     const qp_host_usage usage = qp_host_usage_now();
     bench b = { .runtime = runtime, .model = runtime->model, .golden = golden, .options = options, .report = report };
-    *report = (qp_bench_report){ .model = options->model,
-                                 .golden = options->golden_path,
+    *report = (qp_bench_report){ .environment = qp_environment_read(),
+                                 .model = options->model,
                                  .backend = qp_backend_name(options->selection.backend),
                                  .fault = options->selection.fault ? options->selection.fault->name : NULL,
                                  .only = options->only,
@@ -1136,7 +1169,8 @@ qp_status qp_bench(const qp_runtime *runtime, const qp_golden *golden, const qp_
                                  .device = qp_device_describe(runtime->device),
                                  .profiled = options->profile };
     qp_fusions_describe(options->fusions, report->plan);
-    const qp_status status = measure(&b);
+    qp_status status = qp_golden_describe(golden, options->golden_path, &report->golden);
+    if (status == QP_OK) status = measure(&b);
     close_bench(&b);
     if (status != QP_OK) {
         qp_bench_close(report);
@@ -1150,7 +1184,9 @@ qp_status qp_bench(const qp_runtime *runtime, const qp_golden *golden, const qp_
 
 void qp_bench_close(qp_bench_report *report)
 {
+    free(report->golden.attributes);
     free(report->rows);
+    free(report->nodes);
     qp_host_close(&report->host);
     memset(report, 0, sizeof *report);
 }

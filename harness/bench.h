@@ -12,6 +12,7 @@
 
 #include "../model/execute.h"
 #include "../model/fusion.h"
+#include "environment.h"
 #include "golden.h"
 #include "host_speed.h"
 #include "timer.h"
@@ -69,9 +70,18 @@ typedef struct qp_bench_step {
     double readings;    /* a decode step on the CPU: its time over that of reading its weights once; 0: unknown */
 } qp_bench_step;
 
-/* Owned by qp_bench; the writers only read it. */
+/* A node inside the whole pass. */
+typedef struct qp_bench_node {
+    char key[QP_NAME_MAX]; /* its module path */
+    const char *phase;     /* "prefill", "decode" */
+    double seconds;        /* the median of its times in model */
+} qp_bench_node;
+
+/* What `bench` found. Made by qp_bench or read from a file (reports/read.h); the writers only read it. */
 typedef struct qp_bench_report {
-    const char *model, *golden; /* as given; golden may be NULL */
+    qp_environment environment;
+    const char *model;      /* as given */
+    qp_golden_facts golden; /* may be none */
     const char *backend;
     char plan[QP_FUSIONS_TEXT]; /* as qp_fusions_describe says it */
     const char *fault, *only;
@@ -87,6 +97,8 @@ typedef struct qp_bench_report {
     int row_count, step_count;
     qp_bench_row *rows; /* phase by phase, in the order of the plan */
     qp_bench_step steps[3];
+    int node_count;
+    qp_bench_node *nodes; /* of the verified rows, phase by phase, in the order of the plan: the time line of a pass */
     int verified, not_verified; /* rows */
     int failed;                 /* rows, steps that fail by themselves, and the CPU's paths that give wrong products */
     bool profiled;              /* only that: there are no rows */

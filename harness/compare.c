@@ -79,14 +79,38 @@ static int histogram_class(uint64_t distance, bool below)
     return below ? ZERO_DISTANCE - step : ZERO_DISTANCE + step;
 }
 
-/* The tally while a tensor is walked: the result and what ranks its worst element. */
+/* How bad an element is: a NaN or an infinity out of place, or the distance. */
+typedef struct badness {
+    bool is_class;
+    uint64_t distance;
+} badness;
+
+static bool is_worse(badness a, badness b)
+{
+    return a.is_class != b.is_class ? a.is_class : !a.is_class && a.distance > b.distance;
+}
+
+/* The tally while a tensor is walked: the result and what ranks its worst elements, of which only the index is kept. */
 typedef struct tally {
     qp_comparison result;
     uint64_t max_distance;
-    uint64_t worst_distance;
-    bool worst_is_class; /* the worst element so far is a NaN or an infinity out of place */
-    int64_t finite;      /* pairs of which both are finite */
+    badness worst[QP_WORST];
+    int64_t finite; /* pairs of which both are finite */
 } tally;
+
+/* Elements come in the order of their indices, so one that is no worse than another comes behind it. */
+static void rank_worst(tally *t, int64_t index, badness bad)
+{
+    qp_comparison *r = &t->result;
+    if (r->worst_count == QP_WORST && !is_worse(bad, t->worst[QP_WORST - 1])) return;
+    int at = r->worst_count < QP_WORST ? r->worst_count++ : QP_WORST - 1;
+    for (; at > 0 && is_worse(bad, t->worst[at - 1]); at--) {
+        r->worst[at] = r->worst[at - 1];
+        t->worst[at] = t->worst[at - 1];
+    }
+    r->worst[at] = (qp_worst){ .index = index };
+    t->worst[at] = bad;
+}
 
 static void add_distance(tally *t, int64_t index, uint64_t distance, int class, double absolute)
 {
@@ -94,10 +118,7 @@ static void add_distance(tally *t, int64_t index, uint64_t distance, int class, 
     t->result.histogram[class]++;
     if (distance > t->max_distance) t->max_distance = distance;
     if (absolute > t->result.max_abs) t->result.max_abs = absolute;
-    if (!t->worst_is_class && distance > t->worst_distance) {
-        t->worst_distance = distance;
-        t->result.worst = index;
-    }
+    rank_worst(t, index, (badness){ .distance = distance });
 }
 
 static void add_nonfinite_mismatch(tally *t, int64_t index)
@@ -105,10 +126,7 @@ static void add_nonfinite_mismatch(tally *t, int64_t index)
     t->result.mismatches++;
     t->result.class_mismatches++;
     t->result.histogram[CLASS_MISMATCH]++;
-    if (!t->worst_is_class) {
-        t->worst_is_class = true;
-        t->result.worst = index;
-    }
+    rank_worst(t, index, (badness){ .is_class = true });
 }
 
 /* One pair as the bits of f32; a bf16 comes shifted up, and `shift` says by how much. */
@@ -205,7 +223,6 @@ static int64_t end_of(pieces p, int piece, int64_t n)
 static void compare_piece(qp_dtype dtype, const void *want, const void *got, int64_t start, int64_t end, tally *t)
 {
     memset(t, 0, sizeof *t);
-    t->result.worst = -1;
     if (dtype == QP_BF16) {
         for (int64_t i = start; i < end; i++)
             add_float(t, i, (uint32_t)load_u16(want, i) << 16, (uint32_t)load_u16(got, i) << 16, 16);
@@ -237,19 +254,21 @@ static void join_tally(tally *t, const tally *next)
     if (n->max_abs > r->max_abs) r->max_abs = n->max_abs;
     if (next->max_distance > t->max_distance) t->max_distance = next->max_distance;
     t->finite += next->finite;
-    const bool farther = next->worst_distance > t->worst_distance;
-    if (!t->worst_is_class && (next->worst_is_class || farther)) {
-        r->worst = n->worst;
-        t->worst_is_class = next->worst_is_class;
-        t->worst_distance = next->worst_distance;
-    }
+    for (int i = 0; i < n->worst_count; i++) rank_worst(t, n->worst[i].index, next->worst[i]);
+}
+
+/* The bits of an element. */
+static uint64_t bits_of(qp_dtype dtype, const void *data, int64_t index)
+{
+    return dtype == QP_BF16  ? load_u16(data, index)
+           : dtype == QP_F32 ? load_u32(data, index)
+                             : (uint64_t)load_i64(data, index);
 }
 
 qp_comparison qp_compare(qp_dtype dtype, const void *want, const void *got, int64_t n)
 {
     tally t, found[PIECES];
     memset(&t, 0, sizeof t);
-    t.result.worst = -1;
     if (n <= 0 || (dtype != QP_BF16 && dtype != QP_F32 && dtype != QP_I64)) return t.result;
 
     const pieces p = cut_into_pieces(n);
@@ -266,9 +285,12 @@ qp_comparison qp_compare(qp_dtype dtype, const void *want, const void *got, int6
     if (t.finite - finite_differ < rank)
         t.result.p99_ulp = (double)select_distance(dtype, want, got, n, rank, t.max_distance);
 
-    if (t.result.worst >= 0) {
-        t.result.worst_want = qp_element(dtype, want, t.result.worst);
-        t.result.worst_got = qp_element(dtype, got, t.result.worst);
+    for (int i = 0; i < t.result.worst_count; i++) {
+        qp_worst *worst = &t.result.worst[i];
+        worst->want = qp_element(dtype, want, worst->index);
+        worst->got = qp_element(dtype, got, worst->index);
+        worst->want_bits = bits_of(dtype, want, worst->index);
+        worst->got_bits = bits_of(dtype, got, worst->index);
     }
     return t.result;
 }

@@ -13,6 +13,15 @@
 enum { QP_ULP_CLASSES = 12 };
 extern const char *const qp_ulp_class_names[QP_ULP_CLASSES];
 
+/* An element that differs. */
+typedef struct qp_worst {
+    int64_t index;
+    double want, got;
+    uint64_t want_bits, got_bits; /* in the tensor's own type; of an i64 as two's complement */
+} qp_worst;
+
+enum { QP_WORST = 4 };
+
 typedef struct qp_comparison {
     int64_t elements;
     int64_t mismatches;       /* bits differ */
@@ -25,14 +34,15 @@ typedef struct qp_comparison {
     double max_ulp;           /* over pairs of finite elements; exact up to 2^53 */
     double p99_ulp;           /* the least distance that 99 % of the finite pairs do not exceed */
     int64_t histogram[QP_ULP_CLASSES];
-    int64_t worst; /* index of the worst element; -1 if nothing differs. A NaN or an infinity out of place
-                                 is worse than any distance, +0 against -0 counts as 1 ulp; the first of equals */
-    double worst_want, worst_got;
+    /* The worst elements, the worst first; of equals the one of the lower index. A NaN or an infinity out of place is worse
+     * than any distance, +0 against -0 counts as 1 ulp. */
+    int worst_count; /* 0 if nothing differs */
+    qp_worst worst[QP_WORST];
 } qp_comparison;
 
 /* Compares n elements of dtype bf16, f32 or i64. Two NaN are equal, whatever their bits; +0 and -0 are
  * not (a class mismatch, 1 ulp apart: bf16 and f32 are counted along the ordered line of their bits).
- * For i64 an "ulp" is 1. n <= 0, and a dtype other than these three, give elements == 0 and worst == -1 and
+ * For i64 an "ulp" is 1. n <= 0, and a dtype other than these three, give elements == 0 and
  * nothing else, which is never right. Does not fail and allocates nothing. */
 qp_comparison qp_compare(qp_dtype dtype, const void *want, const void *got, int64_t n);
 

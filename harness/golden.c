@@ -813,6 +813,28 @@ const char *qp_golden_attribute(const qp_golden *golden, const char *name)
 
 int qp_golden_attribute_count(const qp_golden *golden) { return golden->names.count; }
 
+qp_status qp_golden_describe(const qp_golden *golden, const char *path, qp_golden_facts *facts)
+{
+    *facts = (qp_golden_facts){ .path = golden ? path : NULL };
+    const int count = golden ? qp_golden_attribute_count(golden) : 0;
+    if (count == 0) return QP_OK;
+    facts->attributes = calloc((size_t)count, sizeof *facts->attributes);
+    if (!facts->attributes) return qp_fail(QP_NO_MEMORY, "no memory for the attributes of %s", path);
+    for (; facts->attribute_count < count; facts->attribute_count++) {
+        struct qp_golden_attribute *attribute = &facts->attributes[facts->attribute_count];
+        attribute->name = qp_golden_attribute_name(golden, facts->attribute_count);
+        attribute->value = qp_golden_attribute(golden, attribute->name);
+    }
+    return QP_OK;
+}
+
+const char *qp_golden_fact(const qp_golden_facts *facts, const char *name)
+{
+    for (int i = 0; i < facts->attribute_count; i++)
+        if (!strcmp(facts->attributes[i].name, name)) return facts->attributes[i].value;
+    return NULL;
+}
+
 const char *qp_golden_attribute_name(const qp_golden *golden, int index)
 {
     return index < 0 || index >= golden->names.count ? NULL : golden->names.items[index];

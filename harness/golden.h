@@ -23,6 +23,21 @@ const char *qp_golden_attribute(const qp_golden *golden, const char *name);
 /* Number of file attributes, and the name of each, sorted. */
 int qp_golden_attribute_count(const qp_golden *golden);
 const char *qp_golden_attribute_name(const qp_golden *golden, int index);
+
+/* What a report tells of a golden: its path, and every attribute. Strings are borrowed from the golden or from a file that was
+ * read; the list belongs to whoever made it. */
+typedef struct qp_golden_facts {
+    const char *path; /* NULL: there is no golden */
+    int attribute_count;
+    struct qp_golden_attribute {
+        const char *name, *value;
+    } * attributes;
+} qp_golden_facts;
+/* `golden` may be NULL. QP_NO_MEMORY. The caller frees facts->attributes. */
+QP_MUST_USE qp_status qp_golden_describe(const qp_golden *golden, const char *path, qp_golden_facts *facts);
+/* The attribute of that name; NULL if there is none. */
+const char *qp_golden_fact(const qp_golden_facts *facts, const char *name);
+
 /* JSON text of the dataset weights_sha256. Owned by the golden. */
 const char *qp_golden_weights_sha256(const qp_golden *golden);
 

@@ -33,7 +33,7 @@ static qp_status require_weights(const qp_golden *golden, const qp_model *model)
                            : qp_fail(QP_FORMAT, "the golden's weights_sha256 names no weight; capture it again");
     for (qp_json_node n = qp_json_first(qp_json_root(json)); n.item && status == QP_OK; n = qp_json_next(n)) {
         const char *name = qp_json_key(n), *captured = NULL;
-        char here[65];
+        char here[QP_SHA256_TEXT];
         status = qp_json_as_string(n, &captured);
         if (status != QP_OK) break;
         const qp_checkpoint_tensor *tensor = name ? qp_checkpoint_find(model->checkpoint, name) : NULL;

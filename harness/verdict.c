@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "../kernels/numerics/strict_fp.h"
 
@@ -11,9 +12,19 @@ const char *qp_verdict_name(qp_verdict verdict)
     switch (verdict) {
     case QP_VERDICT_FAIL: return "fail";
     case QP_VERDICT_UNTRUSTED: return "untrusted";
+    case QP_VERDICT_WAIVED: return "waived";
     case QP_VERDICT_PASS: return "pass";
     }
     return "fail";
+}
+
+const char *qp_gate_kind_name(qp_gate_kind kind)
+{
+    switch (kind) {
+    case QP_GATE_EXACT: return "exact";
+    case QP_GATE_BOUNDED: return "bounded";
+    }
+    return "exact";
 }
 
 const char *qp_mode_name(qp_mode mode)
@@ -109,10 +120,13 @@ void qp_report_summarise(qp_report *report)
         const qp_row *row = &report->rows[i];
         const qp_comparison *c = &row->comparison;
         summary.rows++;
-        if (row->verdict == QP_VERDICT_UNTRUSTED)
-            summary.untrusted++;
-        else if (row->verdict != QP_VERDICT_PASS)
-            summary.failed++;
+        switch (row->verdict) {
+        case QP_VERDICT_PASS: break;
+        case QP_VERDICT_WAIVED: summary.waived++; break;
+        case QP_VERDICT_UNTRUSTED: summary.untrusted++; break;
+        default: summary.failed++; break;
+        }
+        summary.exact_rows += c->elements > 0 && c->mismatches == 0;
         summary.elements += c->elements;
         summary.mismatches += c->mismatches;
         if (row->mode == QP_LOCAL)
@@ -121,7 +135,7 @@ void qp_report_summarise(qp_report *report)
             summary.carried_mismatches += c->mismatches;
     }
     const bool all_passed = summary.rows > 0 && summary.failed == 0 && summary.untrusted == 0;
-    const bool all_compared = report->not_compared_count == 0;
-    if (all_passed && all_compared) summary.verdict = QP_VERDICT_PASS;
+    const bool all_compared = report->complete && report->not_compared_count == 0;
+    if (all_passed && all_compared && report->problem_count == 0) summary.verdict = QP_VERDICT_PASS;
     report->summary = summary;
 }

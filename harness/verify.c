@@ -47,7 +47,6 @@ typedef struct verifier {
     qp_host_memory input;               /* a copy of an input of the device's */
 
     qp_report *report;
-    qp_row *rows;
     int row_room;
     struct qp_not_compared *not_compared;
     int not_compared_room;
@@ -109,10 +108,10 @@ static qp_status is_asked_for_prompt(const verifier *v, const qp_golden_phase *p
 
 static qp_status new_row(verifier *v, qp_row **row)
 {
-    qp_row *rows = grown(v->rows, v->report->row_count, &v->row_room, sizeof *rows);
+    qp_row *rows = grown(v->report->rows, v->report->row_count, &v->row_room, sizeof *rows);
     if (!rows) return no_memory();
-    v->report->rows = v->rows = rows;
-    *row = &v->rows[v->report->row_count++];
+    v->report->rows = rows;
+    *row = &rows[v->report->row_count++];
     memset(*row, 0, sizeof **row);
     return QP_OK;
 }
@@ -134,19 +133,35 @@ typedef struct outcome {
     const void *oracle;
     const void *local;     /* carried rows: ours on the golden's inputs, or NULL */
     const char *violation; /* qp_row.violation */
+    double seconds;        /* that the node took, a share for each of its outputs */
 } outcome;
+
+/* The hashes of both tensors, and the oracle's values where they are farthest apart. */
+static qp_status describe_bits(qp_row *row, const void *want, const outcome *o, size_t bytes)
+{
+    QP_TRY(qp_sha256(want, bytes, row->golden_sha256));
+    if (memcmp(want, o->got, bytes) == 0)
+        memcpy(row->ours_sha256, row->golden_sha256, sizeof row->ours_sha256);
+    else
+        QP_TRY(qp_sha256(o->got, bytes, row->ours_sha256));
+    for (int i = 0; i < row->comparison.worst_count; i++)
+        row->worst_oracle[i] = qp_element(o->oracle_dtype, o->oracle, row->comparison.worst[i].index);
+    return QP_OK;
+}
 
 static qp_status add_row(verifier *v, const qp_golden_phase *phase, const qp_plan_node *node,
                          const qp_plan_tensor *tensor, const char *implementation, qp_mode mode, const void *want,
                          outcome o)
 {
     qp_row *row = NULL;
+    const double start = qp_seconds_now();
     QP_TRY(new_row(v, &row));
     QP_TRY(key_of(phase, tensor->name, &row->key));
     row->boundary = row->key + strlen(phase->path) + 1;
     row->layer = node->layer;
     row->operation = node->operation->name;
     row->implementation = implementation;
+    (void)qp_plan_node_order(node, row->order);
     row->mode = mode;
     row->violation = o.violation;
     row->dtype = tensor->dtype;
@@ -168,13 +183,15 @@ static qp_status add_row(verifier *v, const qp_golden_phase *phase, const qp_pla
         row->added = local_row->ours_golden;
         row->added_mismatches = local_row->comparison.mismatches;
     }
+    QP_TRY(describe_bits(row, want, &o, (size_t)n * qp_dtype_bytes(tensor->dtype)));
     qp_judge(row);
     if (row->verdict == QP_VERDICT_FAIL && node->order_unknown) {
         const size_t used = strlen(row->reason);
         (void)snprintf(row->reason + used, sizeof row->reason - used,
                        "; the golden does not know the order of this sum");
     }
-    return QP_OK;
+    row->seconds = o.seconds + qp_seconds_now() - start;
+    return v->options->sink ? v->options->sink(v->options->sink_context, v->report, row) : QP_OK;
 }
 
 /* ---- One node. ---- */
@@ -325,10 +342,14 @@ static qp_status verify_node(verifier *v, const qp_golden_phase *phase, const qp
     /* Before the outputs are read: an output may be the newest row of a cache, but never of one that it reads. */
     const bool local = inputs_are_captured(node, state);
     QP_TRY(read_captured(v, phase, plan, node, state));
+    const int outputs = qp_operand_count(node->operation->out, QP_MAX_OUT);
+    const double start = qp_seconds_now();
     if (local) QP_TRY(run_local(v, plan, node, &implementation, &violation));
+    const double middle = qp_seconds_now();
     QP_TRY(run_carried(v, plan, node, &implementation));
+    const double local_share = (middle - start) / outputs, carried_share = (qp_seconds_now() - middle) / outputs;
 
-    for (int i = 0; i < qp_operand_count(node->operation->out, QP_MAX_OUT); i++) {
+    for (int i = 0; i < outputs; i++) {
         const int index = node->out[i];
         const qp_plan_tensor *tensor = &plan->tensors[index];
         if (!state[index].captured) continue;
@@ -341,10 +362,10 @@ static qp_status verify_node(verifier *v, const qp_golden_phase *phase, const qp
         const qp_dtype wide = qp_store_dtype(&v->oracle, tensor);
         QP_TRY(view_carried(v, plan, node, i, &carried));
         if (local) {
-            const outcome o = { v->local[i].data, truth, wide, v->local_oracle[i].data, NULL, violation };
+            const outcome o = { v->local[i].data, truth, wide, v->local_oracle[i].data, NULL, violation, local_share };
             QP_TRY(add_row(v, phase, node, tensor, implementation.name, QP_LOCAL, want, o));
         }
-        const outcome o = { carried, truth, wide, truth, local ? v->local[i].data : NULL, NULL };
+        const outcome o = { carried, truth, wide, truth, local ? v->local[i].data : NULL, NULL, carried_share };
         QP_TRY(add_row(v, phase, node, tensor, implementation.name, QP_CARRIED, want, o));
         state[index].row = true;
     }
@@ -531,14 +552,15 @@ qp_status qp_verify(const qp_runtime *runtime, const qp_golden *golden, const qp
     const double start = qp_seconds_now();
     const qp_model *model = runtime->model;
     verifier v = { .runtime = runtime, .model = model, .golden = golden, .options = options, .report = report };
-    *report = (qp_report){ .model = options->model_path,
-                           .golden = options->golden_path,
+    *report = (qp_report){ .environment = qp_environment_read(),
+                           .model = options->model_path,
                            .backend = qp_backend_name(options->selection.backend),
                            .device = qp_device_describe(runtime->device),
                            .fault = options->selection.fault ? options->selection.fault->name : NULL,
                            .only = options->only };
     qp_fusions_describe(options->fusions, report->plan);
-    qp_status status = open_verifier(&v);
+    qp_status status = qp_golden_describe(golden, options->golden_path, &report->golden);
+    if (status == QP_OK) status = open_verifier(&v);
     if (status == QP_OK) status = count_nodes(&v);
     for (int i = 0; i < qp_golden_phase_count(golden) && status == QP_OK; i++) {
         const qp_golden_phase *phase = qp_golden_phase_at(golden, i);
@@ -556,6 +578,7 @@ qp_status qp_verify(const qp_runtime *runtime, const qp_golden *golden, const qp
         return status;
     }
     report->seconds = qp_seconds_now() - start;
+    report->complete = true;
     qp_report_summarise(report);
     return QP_OK;
 }
@@ -564,7 +587,8 @@ void qp_report_close(qp_report *report)
 {
     for (int i = 0; i < report->row_count; i++) free((void *)report->rows[i].key);
     for (int i = 0; i < report->not_compared_count; i++) free((void *)report->not_compared[i].key);
-    free((void *)report->rows);
+    free(report->golden.attributes);
+    free(report->rows);
     free((void *)report->not_compared);
     free((void *)report->inside_fused);
     memset(report, 0, sizeof *report);

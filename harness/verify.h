@@ -7,6 +7,9 @@
 #include "golden.h"
 #include "verdict.h"
 
+/* Takes each row when it is judged, so that what is known is kept whatever happens later. A failure ends the run. */
+typedef qp_status (*qp_row_sink)(void *context, const qp_report *report, const qp_row *row);
+
 typedef struct qp_verify_options {
     const char *model_path, *golden_path; /* for the report; borrowed */
     qp_selection selection;
@@ -14,11 +17,14 @@ typedef struct qp_verify_options {
     const char *only;   /* glob on the key; NULL: everything */
     qp_progress progress; /* counts nodes, names the phase; may be NULL */
     void *progress_context;
+    qp_row_sink sink; /* may be NULL */
+    void *sink_context;
 } qp_verify_options;
 
 /* Runs the verification on the runtime's device; the fp64 oracle always runs on the CPU. The golden must belong to the
  * model (qp_golden_require_model). QP_USAGE: no node of the plan has the planted fault. QP_OK means that the work was
- * done; what was found is in *report, whose summary holds the verdict. On failure *report is all zero. Either way
+ * done; what was found is in *report, whose summary holds the verdict, and which borrows from
+ * the runtime's model and the golden. On failure *report is all zero. Either way
  * qp_report_close accepts it. */
 QP_MUST_USE qp_status qp_verify(const qp_runtime *runtime, const qp_golden *golden, const qp_verify_options *options,
                                 qp_report *report);

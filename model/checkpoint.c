@@ -1,7 +1,6 @@
 #include "checkpoint.h"
 
 #include <inttypes.h>
-#include <openssl/evp.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -544,13 +543,7 @@ qp_status qp_checkpoint_allocate(const char *origin, const qp_config *config, qp
     return QP_OK;
 }
 
-qp_status qp_checkpoint_sha256(const qp_checkpoint_tensor *tensor, char hex[65])
+qp_status qp_checkpoint_sha256(const qp_checkpoint_tensor *tensor, char hex[QP_SHA256_TEXT])
 {
-    unsigned char digest[EVP_MAX_MD_SIZE];
-    unsigned int length = 0;
-    hex[0] = '\0';
-    if (EVP_Digest(tensor->data, (size_t)tensor->bytes, digest, &length, EVP_sha256(), NULL) != 1 || length != 32)
-        return qp_fail(QP_NO_MEMORY, "OpenSSL could not compute the SHA-256 of %s", tensor->name);
-    for (unsigned int i = 0; i < length; i++) (void)snprintf(hex + (size_t)i * 2, 3, "%02x", digest[i]);
-    return QP_OK;
+    return qp_sha256(tensor->data, (size_t)tensor->bytes, hex);
 }

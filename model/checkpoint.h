@@ -12,6 +12,7 @@
 
 #include "../kernels/numerics/bf16.h"
 #include "../kernels/status.h"
+#include "sha256.h"
 #include "config.h"
 
 #ifdef __cplusplus
@@ -56,7 +57,7 @@ QP_MUST_USE qp_status qp_checkpoint_bf16(const qp_checkpoint *checkpoint, const 
 QP_MUST_USE qp_status qp_checkpoint_require_qwen3(const qp_checkpoint *checkpoint, const qp_config *config);
 
 /* SHA-256 of the tensor's bytes as 64 lower-case hex digits. Reads all of it. */
-QP_MUST_USE qp_status qp_checkpoint_sha256(const qp_checkpoint_tensor *tensor, char hex[65]);
+QP_MUST_USE qp_status qp_checkpoint_sha256(const qp_checkpoint_tensor *tensor, char hex[QP_SHA256_TEXT]);
 
 #ifdef __cplusplus
 }

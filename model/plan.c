@@ -11,9 +11,13 @@
 #include "../kernels/embedding/embedding.h"
 #include "../kernels/gqa_attention/gqa_attention.h"
 #include "../kernels/linear/linear.h"
+#include "../kernels/linear_residual/linear_residual.h"
+#include "../kernels/lm_head_argmax/lm_head_argmax.h"
 #include "../kernels/multiply/multiply.h"
 #include "../kernels/residual_add/residual_add.h"
 #include "../kernels/rms_norm/rms_norm.h"
+#include "../kernels/rmsnorm_gate_up_silu/rmsnorm_gate_up_silu.h"
+#include "../kernels/rmsnorm_qkv/rmsnorm_qkv.h"
 #include "../kernels/rope/rope.h"
 #include "../kernels/rotary_embedding/rotary_embedding.h"
 #include "../kernels/scores/scores.h"
@@ -509,6 +513,48 @@ static void set_orders(const qp_plan_options *options, int64_t keys, qp_plan_nod
         return;
     }
     node->order_unknown = unknown;
+}
+
+static void say_sum(const char *what, qp_sum_order order, char *text)
+{
+    const size_t used = strlen(text), room = QP_ORDER_TEXT - used;
+    if (order.lanes == 0)
+        (void)snprintf(text + used, room, "%s%s%s", what, *what ? " " : "",
+                       order.narrow ? "tensor core, blocks of 8" : "tensor core");
+    else
+        (void)snprintf(text + used, room, "%s%s%d lanes of %d, folded %s", what, *what ? " " : "", order.lanes,
+                       order.run, order.fold == QP_FOLD_HALVES ? "in halves" : "in turn");
+}
+
+static void say_part(const char *what, int64_t part, char *text)
+{
+    const size_t used = strlen(text), room = QP_ORDER_TEXT - used;
+    if (part == 0)
+        (void)snprintf(text + used, room, "%sK whole", what);
+    else
+        (void)snprintf(text + used, room, "%sK in parts of %" PRId64, what, part);
+}
+
+const char *qp_plan_node_order(const qp_plan_node *node, char text[QP_ORDER_TEXT])
+{
+    const qp_operation *operation = node->operation;
+    text[0] = '\0';
+    if (operation == &qp_scores_operation || operation == &qp_context_operation) {
+        say_sum("", node->params.order, text);
+    } else if (operation == &qp_gqa_attention_operation) {
+        say_sum("scores", node->params.order, text);
+        (void)snprintf(text + strlen(text), QP_ORDER_TEXT - strlen(text), "; ");
+        say_sum("context", node->params.context_order, text);
+    } else if (operation == &qp_rmsnorm_qkv_operation) {
+        say_part("q: ", node->params.part, text);
+        say_part("; k, v: ", node->params.part_kv, text);
+    } else if (operation == &qp_linear_operation || operation == &qp_linear_residual_operation ||
+               operation == &qp_rmsnorm_gate_up_silu_operation || operation == &qp_lm_head_argmax_operation) {
+        say_part("", node->params.part, text);
+    }
+    if (node->order_unknown && *text)
+        (void)snprintf(text + strlen(text), QP_ORDER_TEXT - strlen(text), " (the golden does not know it)");
+    return text;
 }
 
 qp_status qp_plan_set_past(qp_plan *plan, int64_t past)

@@ -129,6 +129,11 @@ QP_MUST_USE qp_status qp_plan_set_past(qp_plan *plan, int64_t past);
 
 int64_t qp_plan_tensor_elements(const qp_plan_tensor *tensor);
 
+/* How a node's sums are added up, where that is chosen: "K in parts of 1536", "scores 16 lanes of 8, folded in halves; context
+ * tensor core"; "" for a node without such a choice. Bits may change with it. Returns `text`. */
+enum { QP_ORDER_TEXT = 128 };
+const char *qp_plan_node_order(const qp_plan_node *node, char text[QP_ORDER_TEXT]);
+
 /* How a pass sums its attention products, as qp_plan_set_past would say: orders[keys] for each number of keys from 1 to the
  * capacity; orders[0] is zero. */
 void qp_plan_attention_orders(const qp_plan *plan, qp_attention_order *orders);

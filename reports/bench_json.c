@@ -204,27 +204,26 @@ static void put_host(qp_json_writer *w, const qp_host_speed *h)
     qp_json_close(w);
 }
 
-static void put_golden(qp_json_writer *w, const char *path, const qp_golden *golden)
+static void put_nodes(qp_json_writer *w, const qp_bench_report *report)
 {
-    static const char *const told[] = { "device_name", "torch_version", "transformers_version", "cublas_version" };
-    if (!golden) {
-        qp_json_put_null(w, "golden");
-        return;
+    qp_json_open_array(w, "nodes");
+    for (int i = 0; i < report->node_count; i++) {
+        qp_json_open_object(w, NULL);
+        qp_json_put_string(w, "phase", report->nodes[i].phase);
+        qp_json_put_string(w, "key", report->nodes[i].key);
+        qp_json_put_double(w, "median_ns", nanoseconds(report->nodes[i].seconds));
+        qp_json_close(w);
     }
-    qp_json_open_object(w, "golden");
-    qp_json_put_string(w, "path", path);
-    for (size_t i = 0; i < sizeof told / sizeof *told; i++)
-        if (qp_golden_attribute(golden, told[i])) qp_json_put_string(w, told[i], qp_golden_attribute(golden, told[i]));
     qp_json_close(w);
 }
 
-static void put_report(qp_json_writer *w, const qp_bench_report *report, const qp_golden *golden)
+static void put_report(qp_json_writer *w, const qp_bench_report *report)
 {
     qp_json_open_object(w, NULL);
-    qp_json_put_string(w, "schema", "qwen3-parity-bench/1");
-    qp_json_put_environment(w, &report->device);
+    qp_json_put_string(w, "schema", QP_BENCH_SCHEMA);
+    qp_json_put_environment(w, &report->environment, &report->device);
     qp_json_put_string(w, "model", report->model);
-    put_golden(w, report->golden, golden);
+    qp_json_put_golden(w, &report->golden);
     qp_json_put_selection(w, report->backend, report->plan, report->fault, report->only);
     qp_json_put_uint64(w, "seed", report->seed);
     qp_json_put_int64(w, "samples", report->samples);
@@ -242,6 +241,7 @@ static void put_report(qp_json_writer *w, const qp_bench_report *report, const q
     qp_json_open_array(w, "steps");
     for (int i = 0; i < report->step_count; i++) put_step(w, report, &report->steps[i]);
     qp_json_close(w);
+    put_nodes(w, report);
     qp_json_put_double(w, "seconds", report->seconds);
     qp_json_open_object(w, "summary");
     qp_json_put_int64(w, "verified", report->verified);
@@ -252,10 +252,10 @@ static void put_report(qp_json_writer *w, const qp_bench_report *report, const q
     qp_json_close(w);
 }
 
-qp_status qp_bench_write_json(const qp_bench_report *report, const qp_golden *golden, const char *path)
+qp_status qp_bench_write_json(const qp_bench_report *report, const char *path)
 {
     qp_json_writer *w = qp_json_writer_open();
-    put_report(w, report, golden);
+    put_report(w, report);
     const qp_status status = qp_json_write_report(w, path);
     qp_json_writer_close(w);
     return status;

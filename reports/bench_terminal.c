@@ -2,7 +2,6 @@
 #include <string.h>
 
 #include "../harness/own_order.h"
-#include "environment.h"
 #include "page.h"
 #include "reports.h"
 
@@ -296,9 +295,9 @@ static void print_header(const page *p, const qp_bench_report *report)
 {
     (void)fputs("model    ", p->stream);
     page_put(p, report->model);
-    if (report->golden) {
+    if (report->golden.path) {
         (void)fputs("\ngolden   ", p->stream);
-        page_put(p, report->golden);
+        page_put(p, report->golden.path);
     }
     (void)fputs("\nours     ", p->stream);
     page_put_ours(p, &report->device, report->backend, report->plan, report->only, report->fault);
@@ -342,7 +341,8 @@ void qp_bench_print(const qp_bench_report *report, qp_terminal_style style, FILE
         "model, in bytes\n"
         "or, of a matrix product, in flops, whichever is nearer to what the machine does at most; pass: what the\n"
         "device needs, with the launches enqueued ahead; wall, tokens/s: by the host's clock; decode_graph: the\n"
-        "decode step recorded and replayed, decode_nodes: of that what --only chose, one behind the other; their wall:\n"
+        "decode step recorded and replayed, decode_nodes: of that what --only chose, one behind the other; their "
+        "wall:\n"
         "a replay's share of those that follow each other%s\n\n",
         page_start(&p, DIM), page_stop(&p, DIM));
     print_host(&p, report);

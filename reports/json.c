@@ -1,24 +1,19 @@
-#include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
-#include "environment.h"
+#include "file.h"
 #include "json_report.h"
 #include "reports.h"
 
-void qp_json_put_environment(qp_json_writer *w, const qp_device_facts *device)
+void qp_json_put_environment(qp_json_writer *w, const qp_environment *environment, const qp_device_facts *device)
 {
-    const qp_environment environment = qp_environment_read();
     qp_json_open_object(w, "environment");
-    qp_json_put_string(w, "program_version", environment.program_version);
-    qp_json_put_string(w, "compiler", environment.compiler);
-    if (environment.flags) qp_json_put_string(w, "flags", environment.flags);
-    qp_json_put_string(w, "os", environment.os);
-    qp_json_put_string(w, "cpu", environment.cpu);
-    qp_json_put_int64(w, "threads", environment.threads);
+    qp_json_put_string(w, "program_version", environment->program_version);
+    qp_json_put_string(w, "compiler", environment->compiler);
+    if (environment->flags) qp_json_put_string(w, "flags", environment->flags);
+    qp_json_put_string(w, "os", environment->os);
+    qp_json_put_string(w, "cpu", environment->cpu);
+    qp_json_put_int64(w, "threads", environment->threads);
     qp_json_put_string(w, "device", device->name);
     if (device->compute_capability > 0) {
         qp_json_put_int64(w, "compute_capability", device->compute_capability);
@@ -27,7 +22,7 @@ void qp_json_put_environment(qp_json_writer *w, const qp_device_facts *device)
         qp_json_put_int64(w, "cuda_runtime", device->runtime_version);
         qp_json_put_int64(w, "cublas", device->cublas_version);
     }
-    qp_json_put_string(w, "time", environment.time);
+    qp_json_put_string(w, "time", environment->time);
     qp_json_close(w);
 }
 
@@ -40,15 +35,17 @@ void qp_json_put_selection(qp_json_writer *w, const char *backend, const char *p
     qp_json_put_string(w, "only", only);
 }
 
-static void put_golden(qp_json_writer *w, const char *path, const qp_golden *golden)
+void qp_json_put_golden(qp_json_writer *w, const qp_golden_facts *golden)
 {
-    qp_json_open_object(w, "golden");
-    qp_json_put_string(w, "path", path);
-    qp_json_open_object(w, "attributes");
-    for (int i = 0; golden && i < qp_golden_attribute_count(golden); i++) {
-        const char *name = qp_golden_attribute_name(golden, i);
-        qp_json_put_string(w, name, qp_golden_attribute(golden, name));
+    if (!golden->path) {
+        qp_json_put_null(w, "golden");
+        return;
     }
+    qp_json_open_object(w, "golden");
+    qp_json_put_string(w, "path", golden->path);
+    qp_json_open_object(w, "attributes");
+    for (int i = 0; i < golden->attribute_count; i++)
+        qp_json_put_string(w, golden->attributes[i].name, golden->attributes[i].value);
     qp_json_close(w);
     qp_json_close(w);
 }
@@ -76,37 +73,55 @@ static void put_part(qp_json_writer *w, const char *key, const qp_error *error, 
     qp_json_close(w);
 }
 
+/* "0x3f80": as many digits as the type has. */
+static void put_bits(qp_json_writer *w, const char *key, qp_dtype dtype, uint64_t bits)
+{
+    char text[24];
+    (void)snprintf(text, sizeof text, "0x%0*" PRIx64, 2 * (int)qp_dtype_bytes(dtype), bits);
+    qp_json_put_string(w, key, text);
+}
+
 static void put_worst(qp_json_writer *w, const qp_row *row)
 {
     int64_t position[QP_MAX_RANK];
     const qp_comparison *c = &row->comparison;
-    if (c->worst < 0) return;
-    qp_json_open_object(w, "worst");
-    qp_json_put_int64(w, "index", c->worst);
-    qp_row_position(row, c->worst, position);
-    for (int i = 0; i < row->rank; i++) {
-        char unnamed[16];
-        (void)snprintf(unnamed, sizeof unnamed, "axis%d", i);
-        qp_json_put_int64(w, row->axis[i] ? row->axis[i] : unnamed, position[i]);
+    qp_json_open_array(w, "worst");
+    for (int i = 0; i < c->worst_count; i++) {
+        qp_json_open_object(w, NULL);
+        qp_json_put_int64(w, "index", c->worst[i].index);
+        qp_row_position(row, c->worst[i].index, position);
+        qp_json_open_array(w, "position");
+        for (int axis = 0; axis < row->rank; axis++) qp_json_put_int64(w, NULL, position[axis]);
+        qp_json_close(w);
+        qp_json_put_double(w, "golden", c->worst[i].want);
+        qp_json_put_double(w, "ours", c->worst[i].got);
+        qp_json_put_double(w, "oracle", row->worst_oracle[i]);
+        put_bits(w, "golden_bits", row->dtype, c->worst[i].want_bits);
+        put_bits(w, "ours_bits", row->dtype, c->worst[i].got_bits);
+        qp_json_close(w);
     }
-    qp_json_put_double(w, "golden", c->worst_want);
-    qp_json_put_double(w, "ours", c->worst_got);
     qp_json_close(w);
 }
 
+/* The members of a row, into the object that is open. */
 static void put_row(qp_json_writer *w, const qp_row *row)
 {
     const qp_comparison *c = &row->comparison;
-    qp_json_open_object(w, NULL);
     qp_json_put_string(w, "key", row->key);
     qp_json_put_string(w, "operation", row->operation);
     qp_json_put_string(w, "implementation", row->implementation);
+    qp_json_put_string(w, "order", row->order);
     qp_json_put_string(w, "mode", qp_mode_name(row->mode));
+    qp_json_put_string(w, "gate", qp_gate_kind_name(row->gate));
     qp_json_put_string(w, "verdict", qp_verdict_name(row->verdict));
     qp_json_put_string(w, "reason", row->reason);
+    if (row->excuse) qp_json_put_string(w, "excuse", row->excuse);
     qp_json_put_string(w, "dtype", qp_dtype_name(row->dtype));
     qp_json_open_array(w, "shape");
     for (int i = 0; i < row->rank; i++) qp_json_put_int64(w, NULL, row->dim[i]);
+    qp_json_close(w);
+    qp_json_open_array(w, "axes");
+    for (int i = 0; i < row->rank; i++) qp_json_put_string(w, NULL, row->axis[i] ? row->axis[i] : "");
     qp_json_close(w);
 
     qp_json_put_int64(w, "elements", c->elements);
@@ -123,6 +138,8 @@ static void put_row(qp_json_writer *w, const qp_row *row)
     for (int i = 0; i < QP_ULP_CLASSES; i++) qp_json_put_int64(w, qp_ulp_class_names[i], c->histogram[i]);
     qp_json_close(w);
     put_worst(w, row);
+    qp_json_put_string(w, "golden_sha256", row->golden_sha256);
+    qp_json_put_string(w, "ours_sha256", row->ours_sha256);
 
     qp_json_open_object(w, "errors");
     put_error(w, "ours_golden", &row->ours_golden);
@@ -135,20 +152,31 @@ static void put_row(qp_json_writer *w, const qp_row *row)
         put_part(w, "added", &row->added, row->added_mismatches);
         qp_json_close(w);
     }
-    qp_json_close(w);
+    qp_json_put_double(w, "seconds", row->seconds);
 }
 
-static void put_report(qp_json_writer *w, const qp_report *report, const qp_golden *golden)
+/* What is known before the first row. */
+static void put_head(qp_json_writer *w, const qp_report *report, const char *schema)
+{
+    qp_json_put_string(w, "schema", schema);
+    qp_json_put_environment(w, &report->environment, &report->device);
+    qp_json_put_string(w, "model", report->model);
+    qp_json_put_golden(w, &report->golden);
+    qp_json_put_selection(w, report->backend, report->plan, report->fault, report->only);
+}
+
+static void put_report(qp_json_writer *w, const qp_report *report)
 {
     const qp_report_summary *summary = &report->summary;
     qp_json_open_object(w, NULL);
-    qp_json_put_string(w, "schema", "qwen3-parity-verify/1");
-    qp_json_put_environment(w, &report->device);
-    qp_json_put_string(w, "model", report->model);
-    put_golden(w, report->golden, golden);
-    qp_json_put_selection(w, report->backend, report->plan, report->fault, report->only);
+    put_head(w, report, QP_VERIFY_SCHEMA);
+    qp_json_put_bool(w, "complete", report->complete);
     qp_json_open_array(w, "rows");
-    for (int i = 0; i < report->row_count; i++) put_row(w, &report->rows[i]);
+    for (int i = 0; i < report->row_count; i++) {
+        qp_json_open_object(w, NULL);
+        put_row(w, &report->rows[i]);
+        qp_json_close(w);
+    }
     qp_json_close(w);
     qp_json_open_array(w, "not_compared");
     for (int i = 0; i < report->not_compared_count; i++) {
@@ -169,10 +197,20 @@ static void put_report(qp_json_writer *w, const qp_report *report, const qp_gold
     qp_json_close(w);
     qp_json_put_int64(w, "left_out", report->left_out);
     qp_json_put_double(w, "seconds", report->seconds);
+    if (report->gate) {
+        qp_json_open_object(w, "gate");
+        qp_json_put_string(w, "path", report->gate);
+        qp_json_open_array(w, "problems");
+        for (int i = 0; i < report->problem_count; i++) qp_json_put_string(w, NULL, report->problems[i]);
+        qp_json_close(w);
+        qp_json_close(w);
+    }
     qp_json_open_object(w, "summary");
     qp_json_put_int64(w, "rows", summary->rows);
     qp_json_put_int64(w, "failed", summary->failed);
     qp_json_put_int64(w, "untrusted", summary->untrusted);
+    qp_json_put_int64(w, "waived", summary->waived);
+    qp_json_put_int64(w, "exact_rows", summary->exact_rows);
     qp_json_put_int64(w, "elements", summary->elements);
     qp_json_put_int64(w, "mismatches", summary->mismatches);
     qp_json_put_int64(w, "local_mismatches", summary->local_mismatches);
@@ -184,53 +222,16 @@ static void put_report(qp_json_writer *w, const qp_report *report, const qp_gold
 
 qp_status qp_json_write_report(const qp_json_writer *w, const char *path)
 {
-    FILE *stream = NULL;
-    char *partial = NULL;
-    bool written = false; /* there is a file `partial` to remove */
-    qp_status status = qp_json_writer_status(w);
-    if (status != QP_OK) goto done;
-
-    const size_t bytes = strlen(path) + 40;
-    partial = malloc(bytes);
-    if (!partial) {
-        status = qp_fail(QP_NO_MEMORY, "not enough memory to write the report '%s'", path);
-        goto done;
-    }
-    /* A pipe, a device or a link must not be replaced by a file: it is written through. */
-    struct stat found;
-    const bool in_place = lstat(path, &found) == 0 && !S_ISREG(found.st_mode);
-    /* With the process id, so that two runs with one path do not write into each other's file. */
-    if (in_place)
-        (void)snprintf(partial, bytes, "%s", path);
-    else
-        (void)snprintf(partial, bytes, "%s.%ld.partial", path, (long)getpid());
-    stream = fopen(partial, "w");
-    if (!stream) {
-        status = qp_fail(QP_IO, "report '%s' cannot be written: %s; check the path given with --json", path,
-                         strerror(errno));
-        goto done;
-    }
-    written = !in_place;
-    status = qp_json_write_file(w, stream, path);
-    const int closed = fclose(stream); /* a full disk may show only here */
-    stream = NULL;
-    if (status == QP_OK && closed != 0)
-        status = qp_fail(QP_IO, "report '%s' cannot be written: %s; make room or choose another path", path,
-                         strerror(errno));
-    if (status == QP_OK && !in_place && rename(partial, path) != 0)
-        status = qp_fail(QP_IO, "report '%s' cannot be put in place: %s; check the path given with --json", path,
-                         strerror(errno));
-    if (status == QP_OK) written = false;
-done:
-    if (written) (void)unlink(partial);
-    free(partial);
-    return status;
+    qp_report_file file;
+    QP_TRY(qp_json_writer_status(w));
+    QP_TRY(qp_report_file_open(path, &file));
+    return qp_report_file_close(&file, qp_json_write_file(w, file.stream, path));
 }
 
-qp_status qp_report_write_json(const qp_report *report, const qp_golden *golden, const char *path)
+qp_status qp_report_write_json(const qp_report *report, const char *path)
 {
     qp_json_writer *w = qp_json_writer_open();
-    put_report(w, report, golden);
+    put_report(w, report);
     const qp_status status = qp_json_write_report(w, path);
     qp_json_writer_close(w);
     return status;

@@ -2,18 +2,26 @@
 #ifndef QP_JSON_REPORT_H
 #define QP_JSON_REPORT_H
 
+#include "../harness/environment.h"
+#include "../harness/golden.h"
 #include "../model/device.h"
 #include "../model/json.h"
 
-/* The member `environment`: this program, this machine, the device and the time. */
-void qp_json_put_environment(qp_json_writer *writer, const qp_device_facts *device);
+/* The schemas that are written, and read again (read.h). */
+#define QP_VERIFY_SCHEMA "qwen3-parity-verify/2"
+#define QP_BENCH_SCHEMA "qwen3-parity-bench/2"
+
+/* The member `environment`: the program, the machine, the device and the time. */
+void qp_json_put_environment(qp_json_writer *writer, const qp_environment *environment, const qp_device_facts *device);
+
+/* The member `golden`: its path and attributes, or null. */
+void qp_json_put_golden(qp_json_writer *writer, const qp_golden_facts *golden);
 
 /* The members `backend`, `plan`, `fault` and `only`: which implementations ran, on what. */
 void qp_json_put_selection(qp_json_writer *writer, const char *backend, const char *plan, const char *fault,
                            const char *only);
 
-/* Writes the document beside `path` first and renames it, so that an interrupted run leaves no half file. A pipe, a
- * device or a link is written through. QP_IO if it cannot be written. */
+/* Writes the document to a file (file.h). */
 QP_MUST_USE qp_status qp_json_write_report(const qp_json_writer *writer, const char *path);
 
 #endif

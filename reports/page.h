@@ -5,7 +5,7 @@
 #include <stdbool.h>
 #include <stdio.h>
 
-#include "environment.h"
+#include "../harness/environment.h"
 
 typedef enum colour { PLAIN, GREEN, YELLOW, RED, DIM } colour;
 

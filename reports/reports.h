@@ -1,4 +1,7 @@
-/* The writers: each turns a finished report into one form. They read, and judge nothing. */
+/* The writers: each turns a finished report into one form. They read, and judge nothing.
+ *
+ * Those that write a file write it beside `path` and rename it (file.h): QP_IO or QP_NO_MEMORY, and then there is no half
+ * file. Strings of a report may hold anything, bytes that are no UTF-8 included; they come out as text in every form. */
 #ifndef QP_REPORTS_H
 #define QP_REPORTS_H
 
@@ -6,7 +9,6 @@
 #include <stdio.h>
 
 #include "../harness/bench.h"
-#include "../harness/golden.h"
 #include "../harness/verdict.h"
 #include "../kernels/status.h"
 
@@ -15,19 +17,35 @@ typedef struct qp_terminal_style {
     bool every_row; /* each row, not one line a boundary */
 } qp_terminal_style;
 
+/* ---- verify ---- */
+
 /* A table for people: one line a boundary (module path with `*` for the layer) with what its local and
  * carried rows show together; every row that did not pass; what was not compared; the verdict last. */
-void qp_report_print(const qp_report *report, const qp_golden *golden, qp_terminal_style style, FILE *stream);
+void qp_report_print(const qp_report *report, qp_terminal_style style, FILE *stream);
 
-/* The JSON of `verify` (schema: reports/README.md). Written beside `path` first and renamed, so that an
- * interrupted run leaves no half file. QP_IO if it cannot be written. */
-QP_MUST_USE qp_status qp_report_write_json(const qp_report *report, const qp_golden *golden, const char *path);
+/* Everything, for programs: schema.json, explained in README.md. */
+QP_MUST_USE qp_status qp_report_write_json(const qp_report *report, const char *path);
+
+/* JUnit's XML: a test case for each row, its key and mode as the name; error numbers in the message of a failure. */
+QP_MUST_USE qp_status qp_report_write_junit(const qp_report *report, const char *path);
+
+/* A summary in GitHub's Markdown, for a merge request. */
+QP_MUST_USE qp_status qp_report_write_markdown(const qp_report *report, const char *path);
+/* The same, appended to a file that others write to, too: $GITHUB_STEP_SUMMARY. */
+QP_MUST_USE qp_status qp_report_append_markdown(const qp_report *report, const char *path);
+
+/* ---- bench ---- */
 
 /* What `bench` found: a table for each phase, one line a row, then the passes, what has no time and why, the machine's
  * ceilings, and a verdict last. */
 void qp_bench_print(const qp_bench_report *report, qp_terminal_style style, FILE *stream);
 
-/* The JSON of `bench` (schema: reports/README.md), written as that of `verify`. `golden` may be NULL. */
-QP_MUST_USE qp_status qp_bench_write_json(const qp_bench_report *report, const qp_golden *golden, const char *path);
+/* Everything, for programs: schema.json, explained in README.md. */
+QP_MUST_USE qp_status qp_bench_write_json(const qp_bench_report *report, const char *path);
+
+/* ---- both ---- */
+
+/* One page for a browser, with everything in it: no network, and readable without scripts. One of the two may be NULL. */
+QP_MUST_USE qp_status qp_write_html(const qp_report *report, const qp_bench_report *bench, const char *path);
 
 #endif

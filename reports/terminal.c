@@ -3,7 +3,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "environment.h"
 #include "page.h"
 #include "reports.h"
 
@@ -71,6 +70,7 @@ static const char *mark_of(qp_verdict verdict, colour *c)
     switch (verdict) {
     case QP_VERDICT_PASS: *c = GREEN; return "pass";
     case QP_VERDICT_UNTRUSTED: *c = YELLOW; return "untrusted";
+    case QP_VERDICT_WAIVED: *c = YELLOW; return "waived";
     case QP_VERDICT_FAIL: break;
     }
     *c = RED;
@@ -201,13 +201,13 @@ static void print_rows(const page *p, const qp_report *report)
 static void print_worst(const page *p, const qp_row *row)
 {
     int64_t position[QP_MAX_RANK];
-    const qp_comparison *c = &row->comparison;
-    if (c->worst < 0) return;
-    qp_row_position(row, c->worst, position);
+    const qp_worst *worst = &row->comparison.worst[0];
+    if (row->comparison.worst_count == 0) return;
+    qp_row_position(row, worst->index, position);
     (void)fputs("\n      worst at (", p->stream);
     for (int i = 0; i < row->rank; i++)
         (void)fprintf(p->stream, "%s%s %" PRId64, i ? ", " : "", row->axis[i] ? row->axis[i] : "axis", position[i]);
-    (void)fprintf(p->stream, "): golden %.9g, ours %.9g", c->worst_want, c->worst_got);
+    (void)fprintf(p->stream, "): golden %.9g, ours %.9g", worst->want, worst->got);
 }
 
 static void print_not_passed(const page *p, const qp_report *report)
@@ -223,6 +223,10 @@ static void print_not_passed(const page *p, const qp_report *report)
         (void)fprintf(p->stream, "%s%s%s  %s  %s  (%s, %s)\n      ", page_start(p, c), mark, page_stop(p, c), row->key,
                       qp_mode_name(row->mode), row->operation, row->implementation);
         page_put(p, row->reason);
+        if (row->excuse) {
+            (void)fputs("\n      waived: ", p->stream);
+            page_put(p, row->excuse);
+        }
         print_worst(p, row);
         (void)fputc('\n', p->stream);
     }
@@ -274,20 +278,21 @@ static void print_not_compared(const page *p, const qp_report *report)
 /* ---- the page ---- */
 
 /* ", label value" if the golden has the attribute. */
-static void put_attribute(const page *p, const qp_golden *golden, const char *name, const char *label)
+static void put_attribute(const page *p, const qp_golden_facts *golden, const char *name, const char *label)
 {
-    const char *value = golden ? qp_golden_attribute(golden, name) : NULL;
+    const char *value = qp_golden_fact(golden, name);
     if (!value || !*value) return;
     (void)fprintf(p->stream, ", %s", label);
     page_put(p, value);
 }
 
-static void print_header(const page *p, const qp_report *report, const qp_golden *golden)
+static void print_header(const page *p, const qp_report *report)
 {
+    const qp_golden_facts *golden = &report->golden;
     (void)fputs("model   ", p->stream);
     page_put(p, report->model);
     (void)fputs("\ngolden  ", p->stream);
-    page_put(p, report->golden);
+    page_put(p, golden->path);
     put_attribute(p, golden, "device_name", "");
     put_attribute(p, golden, "torch_version", "PyTorch ");
     put_attribute(p, golden, "transformers_version", "transformers ");
@@ -295,6 +300,21 @@ static void print_header(const page *p, const qp_report *report, const qp_golden
     (void)fputs("\nours    ", p->stream);
     page_put_ours(p, &report->device, report->backend, report->plan, report->only, report->fault);
     (void)fputc('\n', p->stream);
+}
+
+static void print_problems(const page *p, const qp_report *report)
+{
+    if (!report->complete)
+        (void)fprintf(p->stream, "\n%sthe run did not end%s\n", page_start(p, RED), page_stop(p, RED));
+    if (report->problem_count == 0) return;
+    (void)fprintf(p->stream, "\n%sthe gate%s ", page_start(p, RED), page_stop(p, RED));
+    page_put(p, report->gate);
+    (void)fputc('\n', p->stream);
+    for (int i = 0; i < report->problem_count; i++) {
+        (void)fputs("      ", p->stream);
+        page_put(p, report->problems[i]);
+        (void)fputc('\n', p->stream);
+    }
 }
 
 static void print_summary(const page *p, const qp_report *report)
@@ -305,6 +325,7 @@ static void print_summary(const page *p, const qp_report *report)
     (void)fprintf(p->stream, "\n%s%s%s  %" PRId64 " rows, %s elements, %" PRId64 " failed", page_start(p, c),
                   pass ? "PASS" : "FAIL", page_stop(p, c), s->rows, say_grouped(s->elements).text, s->failed);
     if (s->untrusted) (void)fprintf(p->stream, ", %" PRId64 " untrusted", s->untrusted);
+    if (s->waived) (void)fprintf(p->stream, ", %" PRId64 " waived", s->waived);
     if (report->not_compared_count) (void)fprintf(p->stream, ", %d not compared", report->not_compared_count);
     if (report->inside_fused_count)
         (void)fprintf(p->stream, ", %s inside fused nodes", say_grouped(count_inside_fused(report)).text);
@@ -312,10 +333,10 @@ static void print_summary(const page *p, const qp_report *report)
                   say_grouped(s->local_mismatches).text, say_grouped(s->carried_mismatches).text, report->seconds);
 }
 
-void qp_report_print(const qp_report *report, const qp_golden *golden, qp_terminal_style style, FILE *stream)
+void qp_report_print(const qp_report *report, qp_terminal_style style, FILE *stream)
 {
     const page p = { stream, style.color };
-    print_header(&p, report, golden);
+    print_header(&p, report);
     if (report->row_count == 0)
         (void)fputs("nothing was compared\n", stream);
     else if (style.every_row)
@@ -325,5 +346,6 @@ void qp_report_print(const qp_report *report, const qp_golden *golden, qp_termin
     print_not_passed(&p, report);
     print_inside_fused(&p, report);
     print_not_compared(&p, report);
+    print_problems(&p, report);
     print_summary(&p, report);
 }

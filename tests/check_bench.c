@@ -634,7 +634,7 @@ START_TEST(test_recorded_nodes_have_a_time_and_no_token)
     *strchr(line + 1, '\n') = 0;
     ck_assert_msg(strstr(line, "          - ") != NULL && !strcmp(strrchr(line, ' '), " -"), "%s", line);
     free(text);
-    ck_assert_int_eq(qp_bench_write_json(&report, NULL, files_path("nodes.json")), QP_OK);
+    ck_assert_int_eq(qp_bench_write_json(&report, files_path("nodes.json")), QP_OK);
     ck_assert_msg(qp_json_read_file(files_path("nodes.json"), &json) == QP_OK, "%s", qp_last_error());
     const qp_json_node nodes = qp_json_first(qp_json_find(qp_json_root(json), "steps"));
     ck_assert(qp_json_kind_of(qp_json_find(nodes, "median_ns")) != QP_JSON_ABSENT);

@@ -41,7 +41,7 @@ START_TEST(test_compare_equal_has_no_mismatch)
     ck_assert_int_eq(c.nonzero, 5);
     ck_assert_int_eq(c.nonfinite, 2);
     ck_assert_int_eq(c.histogram[ZERO], 7);
-    ck_assert_int_eq(c.worst, -1);
+    ck_assert_int_eq(c.worst_count, 0);
     ck_assert(c.max_ulp == 0.0 && c.p99_ulp == 0.0 && c.max_abs == 0.0);
 }
 END_TEST
@@ -52,7 +52,7 @@ START_TEST(test_compare_empty_has_no_elements)
     for (size_t i = 0; i < 2; i++) {
         const qp_comparison c = qp_compare(QP_F32, NULL, NULL, lengths[i]);
         ck_assert_int_eq(c.elements, 0);
-        ck_assert_int_eq(c.worst, -1);
+        ck_assert_int_eq(c.worst_count, 0);
         ck_assert_int_eq(histogram_sum(&c), 0);
     }
     const double value = 1.0;
@@ -80,8 +80,8 @@ START_TEST(test_compare_nan_against_number_is_class_mismatch)
         ck_assert_int_eq(a.mismatches, 1);
         ck_assert_int_eq(a.histogram[CLASS], 1);
         ck_assert_int_eq(a.signed_zeros, 0);
-        ck_assert_int_eq(a.worst, 0);
-        ck_assert(isnan(a.worst_want) && isnan(b.worst_got));
+        ck_assert_int_eq(a.worst[0].index, 0);
+        ck_assert(isnan(a.worst[0].want) && isnan(b.worst[0].got));
     }
 }
 END_TEST
@@ -106,7 +106,7 @@ START_TEST(test_compare_signed_zeros_are_class_mismatch_one_ulp_apart)
     ck_assert_int_eq(c.signed_zeros, 2);
     ck_assert_int_eq(c.histogram[CLASS], 2);
     ck_assert(c.max_ulp == 1.0 && c.max_abs == 0.0);
-    ck_assert_int_eq(c.worst, 0);
+    ck_assert_int_eq(c.worst[0].index, 0);
     const float minus = -0.0f, plus = 0.0f;
     ck_assert_int_eq(qp_compare(QP_F32, &plus, &minus, 1).signed_zeros, 1);
 }
@@ -169,7 +169,7 @@ START_TEST(test_compare_only_the_last_element_wrong_is_found)
     got[N - 1] ^= 1;
     const qp_comparison c = compare_bf16(want, got, N);
     ck_assert_int_eq(c.mismatches, 1);
-    ck_assert_int_eq(c.worst, N - 1);
+    ck_assert_int_eq(c.worst[0].index, N - 1);
     ck_assert(c.max_ulp == 1.0 && c.p99_ulp == 0.0);
     free(want);
     free(got);
@@ -182,9 +182,20 @@ START_TEST(test_compare_worst_is_the_first_of_the_worst)
     const uint16_t want[] = { 0x3f80, 0x3f80, 0x3f80, 0x0000, 0x3f80, 0x3f80 };
     const uint16_t got[] = { 0x3f81, 0x3f85, 0x3f7b, 0x8000, 0x7fff, 0x7f80 };
     const qp_comparison a = compare_bf16(want, got, 4), b = compare_bf16(want, got, 6);
-    ck_assert_int_eq(a.worst, 1);
-    ck_assert(a.worst_want == 1.0 && a.worst_got == 1.0390625);
-    ck_assert_int_eq(b.worst, 4);
+    ck_assert_int_eq(a.worst[0].index, 1);
+    ck_assert(a.worst[0].want == 1.0 && a.worst[0].got == 1.0390625);
+    /* All four, the worst first, with their bits; +0 against -0 is as bad as 1 ulp and comes behind it. */
+    static const int64_t order[] = { 1, 2, 0, 3 };
+    ck_assert_int_eq(a.worst_count, 4);
+    for (int i = 0; i < 4; i++) {
+        ck_assert_int_eq(a.worst[i].index, order[i]);
+        ck_assert_uint_eq(a.worst[i].want_bits, want[order[i]]);
+        ck_assert_uint_eq(a.worst[i].got_bits, got[order[i]]);
+    }
+    ck_assert_int_eq(b.worst_count, QP_WORST);
+    ck_assert_int_eq(b.worst[0].index, 4);
+    ck_assert_int_eq(b.worst[1].index, 5);
+    ck_assert_int_eq(b.worst[2].index, 1);
     ck_assert(b.max_ulp == 5.0);
 }
 END_TEST
@@ -313,7 +324,10 @@ START_TEST(test_compare_joins_pieces_of_every_size)
         ck_assert_int_eq(c.elements, n);
         ck_assert_int_eq(c.mismatches, 3);
         ck_assert_int_eq(c.nonzero, n);
-        ck_assert_int_eq(c.worst, n / 2);
+        ck_assert_int_eq(c.worst_count, 3); /* of three pieces, and the equal ones in order */
+        ck_assert_int_eq(c.worst[0].index, n / 2);
+        ck_assert_int_eq(c.worst[1].index, 0);
+        ck_assert_int_eq(c.worst[2].index, n - 1);
         ck_assert(c.max_ulp == 2.0 && e.max_abs == 0x1p-6);
         ck_assert_double_eq_tol(e.rms, sqrt(6.0 * 0x1p-14 / (double)n), 1e-18);
         for (int i = 0; i < 3; i++) got[wrong[i]] = 0x3f80;

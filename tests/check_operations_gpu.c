@@ -272,7 +272,8 @@ static void assert_same(const qp_operation *operation, const qp_case *c, const q
     ck_assert_msg(same,
                   "%s=%s/%s: %lld of %lld elements of %s differ from the CPU's, at most %g ulp (%lld: %g, not %g)",
                   operation->name, cuda->name, c->name, (long long)found.mismatches, (long long)n, out->name,
-                  found.max_ulp, (long long)found.worst, found.worst_got, found.worst_want);
+                  found.max_ulp, (long long)found.worst[0].index, found.worst[0].got,
+                  found.worst[0].want);
 }
 
 static void check_case(const qp_operation *operation, const qp_implementation *cuda, const qp_case *c)

@@ -8,7 +8,7 @@
 #include <unistd.h>
 
 #include "../model/json.h"
-#include "../reports/environment.h"
+#include "../harness/environment.h"
 #include "../reports/reports.h"
 #include "check_main.h"
 
@@ -54,14 +54,13 @@ static void setup(void)
         row->comparison.elements = i == 4 ? 5 : 5 * 4 * 128;
         row->comparison.nonzero = row->comparison.elements;
         row->comparison.histogram[5] = row->comparison.elements;
-        row->comparison.worst = -1;
         row->ours_oracle.rms = row->golden_oracle.rms = 0.001;
     }
     rows[1].comparison.mismatches = 3;
     rows[1].comparison.max_ulp = 2;
-    rows[1].comparison.worst = (3 * 4 + 1) * 128 + 17;
-    rows[1].comparison.worst_want = 0.1;
-    rows[1].comparison.worst_got = (double)NAN;
+    rows[1].comparison.worst_count = 1;
+    rows[1].comparison.worst[0] = (qp_worst){ (3 * 4 + 1) * 128 + 17, 0.1, (double)NAN, 0x3dcd, 0x7fc0 };
+    rows[1].worst_oracle[0] = 0.125;
     rows[1].has_origin = true;
     rows[1].came_in.rms = 0.25;
     rows[1].came_in_mismatches = 3;
@@ -69,13 +68,15 @@ static void setup(void)
     rows[1].added.nonfinite = 2;
     rows[2].comparison.mismatches = 7;
     rows[2].comparison.max_ulp = 2;
-    rows[2].comparison.worst = 130;
-    rows[2].comparison.worst_want = 1.0;
-    rows[2].comparison.worst_got = 1.015625;
+    rows[2].comparison.worst_count = 2;
+    rows[2].comparison.worst[0] = (qp_worst){ 130, 1.0, 1.015625, 0x3f80, 0x3f82 };
+    rows[2].comparison.worst[1] = (qp_worst){ 2559, -1.0, -0.0, 0xbf80, 0x8000 };
     for (int i = 0; i < ROWS; i++) qp_judge(&rows[i]);
     report.model = "golden/qwen3-tiny";
-    report.golden = "golden/qwen3-tiny.h5";
+    report.golden = (qp_golden_facts){ .path = "golden/qwen3-tiny.h5" };
+    report.complete = true;
     report.backend = "cpu";
+    report.environment = qp_environment_read();
     (void)snprintf(report.plan, sizeof report.plan, "reference");
     report.row_count = ROWS;
     report.rows = rows;
@@ -89,14 +90,14 @@ static void teardown(void)
     (void)rmdir(folder);
 }
 
-static char *print(const qp_golden *golden, bool color, bool every_row)
+static char *print(bool color, bool every_row)
 {
     char *text = NULL;
     size_t bytes = 0;
     FILE *stream = open_memstream(&text, &bytes);
     ck_assert_ptr_nonnull(stream);
     const qp_terminal_style style = { color, every_row };
-    qp_report_print(&report, golden, style, stream);
+    qp_report_print(&report, style, stream);
     ck_assert_int_eq(fclose(stream), 0);
     ck_assert_ptr_nonnull(text);
     return text;
@@ -123,7 +124,7 @@ static int count_of(const char *text, const char *part)
 
 START_TEST(test_terminal_has_one_line_a_boundary)
 {
-    char *text = print(NULL, false, false);
+    char *text = print(false, false);
     expect_text(text, "model   golden/qwen3-tiny\n");
     expect_text(text, "backend cpu, plan reference");
     ck_assert_int_eq(count_of(text, "\nmodel.layers.*.self_attn.q_norm "), 1); /* both layers, both modes */
@@ -146,7 +147,7 @@ START_TEST(test_terminal_fits_120_columns_and_is_ascii)
     rows[2].boundary = "model.layers.20.post_attention_layernorm";
     rows[2].ours_oracle.rms = 1.234e-100;
     for (int every = 0; every < 2; every++) {
-        char *text = print(NULL, false, every == 1);
+        char *text = print(false, every == 1);
         size_t column = 0;
         for (const char *c = text; *c; c++) {
             ck_assert_msg(*c == '\n' || (*c >= ' ' && *c < 0x7f), "character %d in:\n%s", (unsigned char)*c, text);
@@ -160,7 +161,7 @@ END_TEST
 
 START_TEST(test_terminal_shows_what_did_not_pass_and_where)
 {
-    char *text = print(NULL, false, false);
+    char *text = print(false, false);
     expect_text(text, "FAIL  p/prefill/model.layers.20.self_attn.q_norm  local  (rms_norm, cpu)\n"
                       "      7 of 2560 elements differ, at most 2 ulp\n"
                       "      worst at (token 0, head 1, channel 2): golden 1, ours 1.015625\n");
@@ -176,7 +177,7 @@ START_TEST(test_terminal_lists_at_most_20_rows_that_did_not_pass)
     report.rows = many;
     report.row_count = 30;
     qp_report_summarise(&report);
-    char *text = print(NULL, false, false);
+    char *text = print(false, false);
     ck_assert_int_eq(count_of(text, "\nFAIL  p/prefill/"), 20);
     expect_text(text, "... and 10 more rows that did not pass");
     free(text);
@@ -185,7 +186,7 @@ END_TEST
 
 START_TEST(test_terminal_every_row_has_its_own_line)
 {
-    char *text = print(NULL, false, true);
+    char *text = print(false, true);
     ck_assert_int_eq(count_of(text, "\np/prefill/"), ROWS);
     expect_text(text, "\np/prefill/model.layers.2.self_attn.q_norm  carried ");
     free(text);
@@ -194,7 +195,7 @@ END_TEST
 
 START_TEST(test_terminal_colours_only_if_asked)
 {
-    char *plain = print(NULL, false, false), *coloured = print(NULL, true, false);
+    char *plain = print(false, false), *coloured = print(true, false);
     expect_no_text(plain, "\033");
     expect_text(coloured, "\033[31mFAIL\033[0m");
     expect_text(coloured, "\033[32mpass\033[0m");
@@ -208,19 +209,19 @@ START_TEST(test_terminal_not_compared_and_filters_are_said)
     report.not_compared = left_out;
     report.not_compared_count = 1;
     report.fault = "rope_interleaved";
-    char *text = print(NULL, false, false);
+    char *text = print(false, false);
     expect_text(text, "not compared: 1 tensors of the golden\n      p/prefill/model.extra: no node of the plan");
     expect_text(text, ", 1 not compared");
     expect_text(text, "with the planted fault rope_interleaved");
     free(text);
     report.only = "*q_norm\033[2J";
-    text = print(NULL, false, false);
+    text = print(false, false);
     expect_text(text, "only *q_norm?[2J"); /* a filter cannot steer the terminal */
     expect_text(text, "model.extra");      /* it let this through */
     free(text);
     report.not_compared_count = 0;
     report.left_out = 7;
-    text = print(NULL, false, false);
+    text = print(false, false);
     expect_text(text, "left out by --only: 7 tensors of the golden");
     free(text);
 }
@@ -240,11 +241,11 @@ static void fuse(void)
 
 START_TEST(test_terminal_names_what_is_inside_fused_nodes)
 {
-    char *text = print(NULL, false, false);
+    char *text = print(false, false);
     expect_no_text(text, "inside");
     free(text);
     fuse();
-    text = print(NULL, false, false);
+    text = print(false, false);
     expect_text(text, ", plan fused: gqa_attention, lm_head_argmax\n");
     expect_text(text, "\ninside fused nodes: 1,240 tensors of the golden\n");
     expect_text(text, "\n      model.layers.*.self_attn.scores  1200  model.layers.*.gqa_attention\n");
@@ -259,7 +260,7 @@ START_TEST(test_terminal_nothing_compared_does_not_look_like_success)
 {
     report.row_count = 0;
     qp_report_summarise(&report);
-    char *text = print(NULL, false, false);
+    char *text = print(false, false);
     expect_text(text, "nothing was compared");
     expect_text(text, "FAIL  0 rows, 0 elements");
     expect_no_text(text, "PASS");
@@ -271,11 +272,11 @@ START_TEST(test_terminal_success_says_pass)
 {
     for (int i = 0; i < ROWS; i++) {
         rows[i].comparison.mismatches = 0;
-        rows[i].comparison.worst = -1;
+        rows[i].comparison.worst_count = 0;
         qp_judge(&rows[i]);
     }
     qp_report_summarise(&report);
-    char *text = print(NULL, false, false);
+    char *text = print(false, false);
     expect_text(text, "\nPASS  5 rows, ");
     expect_no_text(text, "FAIL");
     free(text);
@@ -320,10 +321,10 @@ static qp_json_node at(qp_json_node array, int index)
     return node;
 }
 
-static qp_json *written(const qp_golden *golden)
+static qp_json *written(void)
 {
     qp_json *json = NULL;
-    ck_assert_msg(qp_report_write_json(&report, golden, json_path) == QP_OK, "%s", qp_last_error());
+    ck_assert_msg(qp_report_write_json(&report, json_path) == QP_OK, "%s", qp_last_error());
     ck_assert_msg(qp_json_read_file(json_path, &json) == QP_OK, "%s", qp_last_error());
     return json;
 }
@@ -333,9 +334,9 @@ START_TEST(test_json_holds_the_report)
     report.not_compared = left_out;
     report.not_compared_count = 1;
     qp_report_summarise(&report);
-    qp_json *json = written(NULL);
+    qp_json *json = written();
     const qp_json_node root = qp_json_root(json);
-    ck_assert_str_eq(get_string(root, "schema"), "qwen3-parity-verify/1");
+    ck_assert_str_eq(get_string(root, "schema"), "qwen3-parity-verify/2");
     ck_assert_str_eq(get_string(root, "model"), "golden/qwen3-tiny");
     ck_assert_str_eq(get_string(get(root, "golden"), "path"), "golden/qwen3-tiny.h5");
     ck_assert_str_eq(get_string(root, "backend"), "cpu");
@@ -362,18 +363,26 @@ START_TEST(test_json_holds_the_report)
     ck_assert_str_eq(get_string(exact, "dtype"), "bf16");
     ck_assert_int_eq(qp_json_count(get(exact, "shape")), 3);
     ck_assert_int_eq(get_int(exact, "elements"), 2560);
-    ck_assert_ptr_null(qp_json_find(exact, "worst").item);
+    ck_assert_int_eq(qp_json_count(get(exact, "worst")), 0);
     ck_assert_ptr_null(qp_json_find(exact, "origin").item);
     ck_assert_int_eq(get_int(get(exact, "ulp_histogram"), "0"), 2560);
     ck_assert_int_eq(qp_json_count(get(exact, "ulp_histogram")), QP_ULP_CLASSES);
 
     ck_assert_str_eq(get_string(carried, "mode"), "carried");
-    const qp_json_node worst = get(carried, "worst");
-    ck_assert_int_eq(get_int(worst, "token"), 3);
-    ck_assert_int_eq(get_int(worst, "head"), 1);
-    ck_assert_int_eq(get_int(worst, "channel"), 17);
+    const qp_json_node worst = at(get(carried, "worst"), 0);
+    static const int64_t position[] = { 3, 1, 17 };
+    for (int i = 0; i < 3; i++) {
+        int64_t found = -1;
+        ck_assert_int_eq(qp_json_as_int64(at(get(worst, "position"), i), &found), QP_OK);
+        ck_assert_int_eq(found, position[i]);
+    }
+    ck_assert_int_eq(qp_json_count(get(carried, "axes")), 3);
     ck_assert(get_double(worst, "golden") == 0.1); /* reads back the same */
     ck_assert(isnan(get_double(worst, "ours")));
+    ck_assert(get_double(worst, "oracle") == 0.125);
+    ck_assert_str_eq(get_string(worst, "golden_bits"), "0x3dcd");
+    ck_assert_str_eq(get_string(worst, "ours_bits"), "0x7fc0");
+    ck_assert_int_eq(qp_json_count(get(at(list, 2), "worst")), 2);
     const qp_json_node errors = get(carried, "errors"), origin = get(carried, "origin");
     ck_assert(get_double(get(errors, "ours_oracle"), "rms") == 0.001);
     ck_assert(get_double(get(origin, "came_in"), "rms") == 0.25);
@@ -389,6 +398,7 @@ START_TEST(test_json_holds_the_report)
     ck_assert_int_eq(get_int(summary, "rows"), ROWS);
     ck_assert_int_eq(get_int(summary, "failed"), 2);
     ck_assert_int_eq(get_int(summary, "untrusted"), 0);
+    ck_assert_int_eq(get_int(summary, "exact_rows"), 3);
     ck_assert_int_eq(get_int(summary, "elements"), 10245);
     ck_assert_int_eq(get_int(summary, "mismatches"), 10);
     ck_assert_int_eq(get_int(summary, "local_mismatches"), 7);
@@ -400,11 +410,11 @@ END_TEST
 
 START_TEST(test_json_names_what_is_inside_fused_nodes)
 {
-    qp_json *json = written(NULL);
+    qp_json *json = written();
     ck_assert_int_eq(qp_json_count(get(qp_json_root(json), "inside_fused")), 0);
     qp_json_free(json);
     fuse();
-    json = written(NULL);
+    json = written();
     const qp_json_node root = qp_json_root(json), list = get(root, "inside_fused");
     ck_assert_str_eq(get_string(root, "plan"), "fused: gqa_attention, lm_head_argmax");
     ck_assert_int_eq(qp_json_count(list), 2);
@@ -417,9 +427,9 @@ END_TEST
 
 START_TEST(test_json_overwrites_whole_and_leaves_nothing_beside)
 {
-    qp_json_free(written(NULL));
+    qp_json_free(written());
     report.seconds = 1.0;
-    qp_json *json = written(NULL);
+    qp_json *json = written();
     ck_assert(get_double(qp_json_root(json), "seconds") == 1.0);
     qp_json_free(json);
     ck_assert_int_eq(unlink(json_path), 0);
@@ -434,7 +444,7 @@ START_TEST(test_json_replaces_nothing_but_a_file)
     struct stat found;
     (void)snprintf(target, sizeof target, "%s/target", folder);
     ck_assert_int_eq(symlink(target, json_path), 0);
-    ck_assert_int_eq(qp_report_write_json(&report, NULL, json_path), QP_OK);
+    ck_assert_int_eq(qp_report_write_json(&report, json_path), QP_OK);
     ck_assert_int_eq(lstat(json_path, &found), 0);
     ck_assert(S_ISLNK(found.st_mode));
     ck_assert_int_eq(lstat(target, &found), 0);
@@ -449,11 +459,11 @@ START_TEST(test_json_that_cannot_be_written_is_io)
 {
     char path[160];
     (void)snprintf(path, sizeof path, "%s/no/such/folder.json", folder);
-    ck_assert_int_eq(qp_report_write_json(&report, NULL, path), QP_IO);
+    ck_assert_int_eq(qp_report_write_json(&report, path), QP_IO);
     ck_assert(strstr(qp_last_error(), "No such file"));
     /* A folder in its place: the report cannot be put there, and nothing is left beside it. */
     ck_assert_int_eq(mkdir(json_path, 0700), 0);
-    ck_assert_int_eq(qp_report_write_json(&report, NULL, json_path), QP_IO);
+    ck_assert_int_eq(qp_report_write_json(&report, json_path), QP_IO);
     ck_assert(strstr(qp_last_error(), json_path));
     ck_assert_int_eq(rmdir(json_path), 0);
     ck_assert_int_eq(rmdir(folder), 0);
@@ -466,17 +476,19 @@ START_TEST(test_reports_name_the_golden)
 {
     qp_golden *golden = NULL;
     ck_assert_msg(qp_golden_open(QP_SOURCE_DIR "/golden/qwen3-tiny.h5", &golden) == QP_OK, "%s", qp_last_error());
-    char *text = print(golden, false, false);
+    ck_assert_int_eq(qp_golden_describe(golden, "golden/qwen3-tiny.h5", &report.golden), QP_OK);
+    char *text = print(false, false);
     expect_text(text, ", PyTorch ");
     expect_text(text, ", transformers ");
     expect_text(text, ", attention eager");
     free(text);
-    qp_json *json = written(golden);
+    qp_json *json = written();
     const qp_json_node attributes = get(get(qp_json_root(json), "golden"), "attributes");
     ck_assert_int_eq(qp_json_count(attributes), qp_golden_attribute_count(golden));
     ck_assert_str_eq(get_string(attributes, "torch_version"), qp_golden_attribute(golden, "torch_version"));
     ck_assert_str_eq(get_string(attributes, "schema"), "qwen3-parity-golden/1");
     qp_json_free(json);
+    free(report.golden.attributes);
     qp_golden_close(golden);
 }
 END_TEST

@@ -30,7 +30,7 @@ static qp_row row_with(qp_mode mode, int64_t mismatches)
     row.comparison.nonzero = 1024;
     row.comparison.mismatches = mismatches;
     row.comparison.max_ulp = mismatches ? 1.0 : 0.0;
-    row.comparison.worst = mismatches ? 0 : -1;
+    row.comparison.worst_count = mismatches ? 1 : 0;
     row.ours_oracle.rms = row.golden_oracle.rms = 1e-3;
     return row;
 }
@@ -165,6 +165,7 @@ START_TEST(test_summary_passes_only_if_all_did)
     for (int i = 0; i < 3; i++) qp_judge(&rows[i]);
     report.rows = rows;
     report.row_count = 3;
+    report.complete = true;
     qp_report_summarise(&report);
     ck_assert_int_eq(report.summary.verdict, QP_VERDICT_FAIL);
     ck_assert_int_eq(report.summary.rows, 3);
@@ -182,6 +183,18 @@ START_TEST(test_summary_passes_only_if_all_did)
     ck_assert_int_eq(report.summary.failed, 0);
     ck_assert_int_eq(report.summary.untrusted, 0);
     ck_assert_int_eq(report.summary.mismatches, 0);
+    ck_assert_int_eq(report.summary.exact_rows, 3);
+
+    report.complete = false; /* a run that did not end */
+    qp_report_summarise(&report);
+    ck_assert_int_eq(report.summary.verdict, QP_VERDICT_FAIL);
+    report.complete = true;
+    static const char *const problems[] = { "a waiver that nothing needs" };
+    report.problems = problems;
+    report.problem_count = 1;
+    qp_report_summarise(&report);
+    ck_assert_int_eq(report.summary.verdict, QP_VERDICT_FAIL);
+    report.problem_count = 0;
 
     report.not_compared = &left_out;
     report.not_compared_count = 1;

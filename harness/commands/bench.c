@@ -87,7 +87,7 @@ static qp_status bench(const qp_run_context *run, const qp_golden *golden, int *
     qp_progress_line(NULL, 1, 1, "");
     QP_TRY(benched);
     qp_bench_print(&report, (qp_terminal_style){ .color = qp_wants_color(stdout) }, stdout);
-    const qp_status status = json_path ? qp_bench_write_json(&report, golden, json_path) : QP_OK;
+    const qp_status status = json_path ? qp_bench_write_json(&report, json_path) : QP_OK;
     *exit_code = exit_code_of(&report);
     qp_bench_close(&report);
     return status;

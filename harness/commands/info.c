@@ -3,7 +3,7 @@
 #include "../../kernels/numerics/matrix_fma.h"
 #include "../../model/device.h"
 #include "../../model/model.h"
-#include "../../reports/environment.h"
+#include "../environment.h"
 #include "../golden.h"
 #include "commands.h"
 

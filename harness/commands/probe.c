@@ -6,7 +6,7 @@
 #include "../../kernels/linear/linear.h"
 #include "../../kernels/numerics/block_fma.h"
 #include "../../kernels/scores/scores.h"
-#include "../../reports/environment.h"
+#include "../environment.h"
 #include "../probe.h"
 #include "../profile.h"
 #include "commands.h"

@@ -24,8 +24,8 @@ static qp_status verify(const qp_runtime *runtime, const qp_golden *golden, cons
     const qp_status verified = qp_verify(runtime, golden, verify_options, &report);
     qp_progress_line(NULL, 1, 1, "");
     QP_TRY(verified);
-    qp_report_print(&report, golden, (qp_terminal_style){ qp_wants_color(stdout), every_row }, stdout);
-    const qp_status status = json_path ? qp_report_write_json(&report, golden, json_path) : QP_OK;
+    qp_report_print(&report, (qp_terminal_style){ qp_wants_color(stdout), every_row }, stdout);
+    const qp_status status = json_path ? qp_report_write_json(&report, json_path) : QP_OK;
     *exit_code = report.row_count == 0                       ? QP_EXIT_NOTHING
                  : report.summary.verdict != QP_VERDICT_PASS ? QP_EXIT_VERDICT
                                                              : QP_EXIT_OK;
