@@ -15,6 +15,7 @@ for pair in hdf5:libhdf5-dev libcjson:libcjson-dev libpcre2-8:libpcre2-dev libut
             libcrypto:libssl-dev check:check; do
     pkg-config --exists "${pair%%:*}" 2>/dev/null || need "${pair#*:}"
 done
+ls /usr/share/javascript/chart.js/chart.*.js >/dev/null 2>&1 || need libjs-chart.js
 [ -n "$missing" ] || exit 0
 
 if ! command -v apt-get >/dev/null 2>&1; then

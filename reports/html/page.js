@@ -1,0 +1,665 @@
+/* What the page can do with scripts. All that it knows stands in the page: the tables' cells, and four lists in JSON
+ * (reports/html_rows.c and html_timing.c say what is in them). Charts are Chart.js's, drawn when they come into view.
+ * Text is only ever set as text. */
+"use strict";
+(() => {
+  const find = (selector, within = document) => within.querySelector(selector);
+  const findAll = (selector, within = document) => [...within.querySelectorAll(selector)];
+  const list = (id) => JSON.parse(find("#" + id)?.textContent ?? "[]");
+
+  /* An element with properties, and children that are elements or text. */
+  function make(tag, properties = {}, ...children) {
+    const element = Object.assign(document.createElement(tag), properties);
+    element.append(...children);
+    return element;
+  }
+
+  /* A select element with its label; options are pairs of a value and its name. */
+  function choice(label, options, change) {
+    const select = make("select", {}, ...options.map(([value, name]) => make("option", { value }, name)));
+    select.addEventListener("change", () => change(select.value));
+    return { select, label: make("label", {}, label, select) };
+  }
+
+  const grouped = (number) => number.toLocaleString("en-US");
+  const short = (number) => (number === null ? "not finite" : number === 0 ? "0" : number.toExponential(2));
+
+  function seconds(value) {
+    for (const [unit, size] of [["s", 1], ["ms", 1e-3], ["µs", 1e-6]])
+      if (value >= 0.9995 * size) return `${Number((value / size).toPrecision(3))} ${unit}`;
+    return `${Number((value * 1e9).toPrecision(3))} ns`;
+  }
+
+  function rate(value, unit) {
+    for (const [prefix, size] of [["T", 1e12], ["G", 1e9], ["M", 1e6], ["k", 1e3]])
+      if (value >= size) return `${Number((value / size).toPrecision(3))} ${prefix}${unit}`;
+    return `${Number(value.toPrecision(3))} ${unit}`;
+  }
+
+  /* ---- Charts and the theme. ---- */
+
+  const dark = matchMedia("(prefers-color-scheme: dark)");
+  const charts = new Map(); /* by the canvas's id: how to configure it, and the chart, once it was seen */
+
+  /* The colour that a variable of page.css has now. */
+  const probe = find("#theme");
+  function colour(name) {
+    probe.style.color = `var(--${name})`;
+    const found = getComputedStyle(probe).color;
+    probe.style.color = "";
+    return found;
+  }
+
+  function draw(id) {
+    const entry = charts.get(id), canvas = find("#" + id);
+    if (!entry || !canvas) return;
+    entry.chart?.destroy();
+    Chart.defaults.color = colour("soft");
+    Chart.defaults.borderColor = colour("line");
+    Chart.defaults.font.family = getComputedStyle(document.body).fontFamily;
+    Chart.defaults.animation = false;
+    Chart.defaults.maintainAspectRatio = false;
+    entry.chart = new Chart(canvas, entry.configure());
+  }
+
+  const seen = new IntersectionObserver((entries) => {
+    for (const entry of entries.filter((each) => each.isIntersecting)) {
+      seen.unobserve(entry.target);
+      draw(entry.target.id);
+    }
+  }, { rootMargin: "300px" });
+
+  /* Has the chart drawn now if it was seen, and otherwise once it is. */
+  function show(id, configure) {
+    const old = charts.get(id);
+    charts.set(id, { configure, chart: old?.chart });
+    if (old?.chart) draw(id);
+    else if (find("#" + id)) seen.observe(find("#" + id));
+  }
+
+  function redraw() {
+    for (const [id, entry] of charts) if (entry.chart) draw(id);
+  }
+
+  function isDark() {
+    const chosen = document.documentElement.dataset.theme;
+    return chosen ? chosen === "dark" : dark.matches;
+  }
+
+  function nameTheme() {
+    probe.textContent = isDark() ? "Light" : "Dark";
+    probe.setAttribute("aria-label", isDark() ? "use light colours" : "use dark colours");
+  }
+
+  probe.addEventListener("click", () => {
+    document.documentElement.dataset.theme = isDark() ? "light" : "dark";
+    nameTheme();
+    redraw();
+  });
+  dark.addEventListener("change", () => { nameTheme(); redraw(); });
+  addEventListener("beforeprint", () => { for (const [id, entry] of charts) if (!entry.chart) draw(id); });
+  nameTheme();
+
+  /* A logarithmic axis for values that may be 0: these lie on its lowest line, which is called 0. */
+  function floorOf(values) {
+    const positive = values.filter((value) => value > 0);
+    return positive.length ? 10 ** (Math.floor(Math.log10(Math.min(...positive))) - 1) : 1e-9;
+  }
+  const raised = (value, floor) => (value === null || Number.isNaN(value) ? null : Math.max(value, floor));
+  const isDecade = (value) => Math.abs(Math.log10(value) - Math.round(Math.log10(value))) < 1e-9;
+
+  /* ---- The rows, as they stand in the table. ---- */
+
+  const table = find("#rows-table"), body = table?.tBodies[0];
+  const kinds = list("kinds"), classes = list("ulp-classes");
+  const more = list("more"); /* of the rows that differ, in their order */
+  const boundaries = findAll("#boundaries tbody th").map((cell) => cell.textContent);
+  /* How a key ends that belongs to the boundary; what stands before is the pass. */
+  const patterns = boundaries.map((name) => {
+    const escaped = name.replace(/[.+?^${}()|[\]\\]/g, "\\$&").replace("*", "(\\d+)");
+    return new RegExp(`^(.*)/${escaped}$`, "s");
+  });
+
+  const columns = ["key", "mode", "verdict", "shape", "differ", "ulp", "oursGolden", "oursFp64", "goldenFp64", "cameIn",
+    "added", "why"];
+  const isText = new Set(["key", "mode", "verdict", "why"]);
+  const numberOf = (text) => (text === "" ? null : Number(text.replaceAll(",", "")));
+
+  let differing = 0;
+  const rows = !body ? [] : [...body.rows].map((element, index) => {
+    const row = { element, index };
+    columns.forEach((name, column) => {
+      const text = element.cells[column]?.textContent.trim() ?? "";
+      row[name] = isText.has(name) ? text : name === "shape" ? text.split("×").filter(Boolean).map(Number) : numberOf(text);
+    });
+    const [boundary, operation, implementation, order, dtype, gate, axes] = kinds[element.dataset.k];
+    const match = patterns[boundary]?.exec(row.key);
+    const path = match ? match[1] : "";
+    return Object.assign(row, {
+      boundary, operation, implementation, order, dtype, gate, axes, path,
+      layer: match?.[2] === undefined ? -1 : Number(match[2]),
+      prompt: path.replace(/\/[^/]*$/, ""),
+      pass: /(^|\/)prefill$/.test(path) ? "prefill" : "decode",
+      elements: row.shape.reduce((product, extent) => product * extent, 1),
+      more: row.differ > 0 ? more[differing++] : undefined,
+    });
+  });
+  const rowOf = new Map(rows.map((row) => [row.element, row]));
+  const distinct = (values) => [...new Set(values)];
+
+  /* ---- Bits as numbers. ---- */
+
+  const view = new DataView(new ArrayBuffer(8));
+  const width = { bf16: 4, f32: 8, i64: 16 };
+
+  function valueOf(bits, dtype) {
+    if (dtype === "i64") return BigInt.asIntN(64, BigInt("0x" + bits));
+    view.setUint32(0, dtype === "bf16" ? parseInt(bits, 16) * 65536 : parseInt(bits, 16));
+    return Number(view.getFloat32(0).toPrecision(9));
+  }
+
+  /* The place on the line of all floats, as in harness/compare.c: neighbours are one apart, -0 and +0, too. */
+  function placeOf(bits, dtype) {
+    const number = BigInt("0x" + bits), sign = 1n << BigInt(4 * width[dtype] - 1);
+    return number >= sign ? -(number - sign) - 1n : number;
+  }
+
+  function distanceOf(golden, ours, dtype) {
+    if (dtype === "i64") return String(BigInt.asIntN(64, BigInt("0x" + ours)) - BigInt.asIntN(64, BigInt("0x" + golden)));
+    if (![golden, ours].every((bits) => Number.isFinite(valueOf(bits, dtype)))) return "–";
+    const distance = Number(placeOf(ours, dtype) - placeOf(golden, dtype));
+    return (distance > 0 ? "+" : "") + grouped(distance);
+  }
+
+  /* A double from its bits, and as hexadecimal floating point: "0x1.8p-3". */
+  function doubleOf(bits) {
+    view.setBigUint64(0, BigInt("0x" + bits));
+    const value = view.getFloat64(0);
+    if (!Number.isFinite(value)) return { value, hex: String(value) };
+    const all = view.getBigUint64(0), exponent = Number((all >> 52n) & 0x7ffn);
+    const digits = (all & 0xfffffffffffffn).toString(16).padStart(13, "0").replace(/0+$/, "");
+    const sign = all >> 63n ? "-" : "";
+    if (value === 0) return { value, hex: sign + "0x0p+0" };
+    const power = exponent ? exponent - 1023 : -1022;
+    return { value, hex: `${sign}0x${exponent ? 1 : 0}${digits && "."}${digits}p${power < 0 ? "" : "+"}${power}` };
+  }
+
+  function positionOf(index, row) {
+    const position = [];
+    for (let axis = row.shape.length - 1; axis >= 0; axis--) {
+      position.unshift(`${row.axes[axis] ?? "axis"} ${axis ? index % row.shape[axis] : index}`);
+      index = Math.floor(index / row.shape[axis]);
+    }
+    return position.join(", ");
+  }
+
+  /* ---- The chosen row. ---- */
+
+  const chosen = find("#chosen");
+
+  function histogram(row) {
+    const counts = row.more ? row.more[0] : classes.map((name) => (name === "0" ? row.elements : 0));
+    const names = classes.map((name) => name.replaceAll("-", "−").replace("<=", "≤ ").replace(">=", "≥ ").replace("..", " … "));
+    return {
+      type: "bar",
+      data: {
+        labels: names,
+        datasets: [{
+          data: counts.map((count) => count || null), minBarLength: 3,
+          backgroundColor: classes.map((name) => colour(name === "0" ? "green" : name === "class" ? "pink" : "red")),
+        }],
+      },
+      options: {
+        plugins: { legend: { display: false }, tooltip: { callbacks: { label: (item) => `${grouped(item.raw)} elements` } } },
+        scales: {
+          x: { grid: { display: false }, title: { display: true, text: "ours − golden, in ulp" } },
+          y: { type: "logarithmic", min: 0.8, title: { display: true, text: "elements" },
+               ticks: { callback: (value) => (isDecade(value) ? grouped(value) : null) } },
+        },
+      },
+    };
+  }
+
+  function worstTable(row) {
+    const cell = (bits) => make("td", {}, make("code", {}, "0x" + bits.padStart(width[row.dtype], "0")),
+      String(valueOf(bits, row.dtype)));
+    const lines = row.more[1].split(";").map((element) => {
+      const [index, golden, ours, fp64] = element.split(" "), exact = doubleOf(fp64);
+      return make("tr", {}, make("td", {}, positionOf(Number(index), row)), cell(golden), cell(ours),
+        make("td", {}, make("code", {}, exact.hex), String(exact.value)),
+        make("td", { className: "number" }, distanceOf(golden, ours, row.dtype)));
+    });
+    const head = ["position", "golden", "ours", "fp64", "ulp"].map((name) => make("th", { scope: "col" }, name));
+    head[4].className = "number";
+    return make("table", { id: "worst" }, make("thead", {}, make("tr", {}, ...head)), make("tbody", {}, ...lines));
+  }
+
+  function errorTable(row) {
+    const most = row.more ? row.more.slice(3, 6) : [0, undefined, undefined];
+    const lines = [["ours − golden", row.oursGolden], ["ours − fp64", row.oursFp64], ["golden − fp64", row.goldenFp64]]
+      .map(([name, rms], index) => make("tr", {}, make("td", {}, name), make("td", { className: "number" }, short(rms)),
+        make("td", { className: "number" }, most[index] === undefined ? "" : short(most[index]))));
+    const head = ["error", "rms", "largest"].map((name, index) =>
+      make("th", { scope: "col", className: index ? "number" : "" }, name));
+    return make("table", {}, make("thead", {}, make("tr", {}, ...head)), make("tbody", {}, ...lines));
+  }
+
+  /* Where the difference of a carried row came from, in words. */
+  function originOf(row) {
+    if (row.cameIn === null || !row.more) return [];
+    const [cameIn, added] = row.more.slice(7);
+    const share = (count, rms) => `${grouped(count)} elements (rms ${short(rms)})`;
+    return [make("p", { className: "origin" }, make("b", {}, "Came in"), ` with the inputs: ${share(cameIn, row.cameIn)}. `,
+      make("b", {}, "Added"), ` by this kernel on PyTorch’s inputs: ${share(added, row.added)}.`)];
+  }
+
+  function describe(row) {
+    const signs = { pass: "✓ ", fail: "✗ ", untrusted: "? ", waived: "~ " };
+    const tags = [row.mode, `${row.dtype} [${row.shape.join(", ")}]`, row.operation, `kernel ${row.implementation}`, row.order,
+      row.gate === "exact" ? "" : `gate: ${row.gate}`].filter(Boolean);
+    const counts = `${grouped(row.differ)} of ${grouped(row.elements)} elements differ`;
+    const far = row.more ? `; at most ${grouped(row.ulp)} ulp, 99 % at most ${grouped(row.more[2])}` : "";
+    const zeros = row.more?.[6] ? `; ${grouped(row.more[6])} zeros of the other sign` : "";
+    const link = make("a", { href: "#" + row.element.id }, row.key);
+    chosen.replaceChildren(
+      make("h3", {}, link),
+      make("p", { className: "tags" }, make("span", { className: "verdict " + row.verdict }, signs[row.verdict] + row.verdict),
+        ...tags.map((tag) => make("span", {}, tag))),
+      make("p", {}, counts + far + zeros + "."),
+      ...(row.why ? [make("p", { className: "why" }, make("b", {}, "Why: "), row.why)] : []),
+      ...originOf(row),
+      make("div", { className: "parts" },
+        make("div", {}, make("h4", {}, "Distances"), make("div", { className: "chart" }, make("canvas", { id: "histogram" }))),
+        make("div", { className: "scroll", tabIndex: 0 }, ...(row.more ? [make("h4", {}, "Worst elements"), worstTable(row)] : []),
+          make("h4", {}, "Errors"), errorTable(row))));
+    find("#histogram").setAttribute("role", "img");
+    find("#histogram").setAttribute("aria-label", "histogram of the distances in ulp");
+    charts.get("histogram")?.chart?.destroy();
+    charts.delete("histogram");
+    show("histogram", () => histogram(row));
+  }
+
+  let current = null;
+  function choose(row) {
+    current?.element.removeAttribute("aria-selected");
+    current = row;
+    row.element.setAttribute("aria-selected", "true");
+    describe(row);
+  }
+
+  /* The row that the address names: by its id, or by its key alone. */
+  function rowOfAddress() {
+    let name = location.hash.slice(1);
+    try { name = decodeURIComponent(name); } catch { /* then it is no key either */ }
+    const element = name && document.getElementById(name);
+    return rowOf.get(element) ?? rows.find((row) => row.key === name);
+  }
+
+  function followAddress() {
+    const row = rowOfAddress();
+    if (!row) return;
+    if (row.element.hidden) clearFilter();
+    showUpTo(listed.indexOf(row) + PORTION);
+    choose(row);
+    row.element.scrollIntoView({ block: "nearest" });
+    chosen.scrollIntoView({ block: "start" });
+  }
+
+  /* ---- Sorting, and filtering. Of thousands of rows only those are laid out that were scrolled to. ---- */
+
+  const PORTION = 150;
+  const filter = { text: "", mode: "", verdict: "" };
+  let filterParts = null, sorted = rows, listed = rows, shown = 0;
+
+  const byText = (a, b) => (a < b ? -1 : a > b ? 1 : 0);
+  const byNumber = (a, b) => (a ?? -1) - (b ?? -1); /* where there is none, behind 0 */
+  const weight = (row, name) => (name === "shape" ? row.elements : row[name]);
+
+  function showUpTo(count) {
+    for (; shown < Math.min(count, listed.length); shown++) listed[shown].element.classList.add("on");
+  }
+
+  function listAnew(fits) {
+    for (const row of listed.slice(0, shown)) row.element.classList.remove("on");
+    listed = sorted.filter(fits);
+    shown = 0;
+    showUpTo(PORTION);
+  }
+
+  /* First click on figures: the largest first. A third one gives the order of the plan back. */
+  function sort(header, name) {
+    const [first, second] = isText.has(name) ? ["ascending", "descending"] : ["descending", "ascending"];
+    const now = header.getAttribute("aria-sort");
+    const next = now === first ? second : now === second ? "none" : first;
+    for (const other of table.tHead.rows[0].cells) other.setAttribute("aria-sort", "none");
+    header.setAttribute("aria-sort", next);
+    const order = isText.has(name) ? byText : byNumber, turn = next === "descending" ? -1 : 1;
+    sorted = next === "none" ? rows
+      : [...rows].sort((a, b) => turn * order(weight(a, name), weight(b, name)) || a.index - b.index);
+    body.append(...sorted.map((row) => row.element));
+    listAnew((row) => !row.element.hidden);
+    table.parentElement.scrollTop = 0;
+  }
+
+  function applyFilter() {
+    const words = filter.text.toLowerCase().split(/\s+/).filter(Boolean);
+    const verdicts = { "": () => true, open: (row) => row.verdict !== "pass", differ: (row) => row.differ > 0 };
+    const isAsked = verdicts[filter.verdict] ?? ((row) => row.verdict === filter.verdict);
+    listAnew((row) => {
+      const text = `${row.key} ${row.operation} ${row.implementation} ${row.dtype} ${row.why}`.toLowerCase();
+      const fits = words.every((word) => text.includes(word)) && (!filter.mode || row.mode === filter.mode) && isAsked(row);
+      row.element.hidden = !fits;
+      return fits;
+    });
+    filterParts.count.textContent = `${grouped(listed.length)} of ${grouped(rows.length)} rows`;
+  }
+
+  function clearFilter() {
+    Object.assign(filter, { text: "", mode: "", verdict: "" });
+    filterParts.input.value = filterParts.mode.value = filterParts.verdict.value = "";
+    applyFilter();
+  }
+
+  function openFilter() {
+    const input = make("input", { type: "search", id: "filter-text", placeholder: "words of a key, kernel, reason" });
+    const mode = choice("Mode", [["", "both"], ["local", "local"], ["carried", "carried"]],
+      (value) => { filter.mode = value; applyFilter(); });
+    const verdict = choice("Rows", [["", "all"], ["open", "that did not pass"], ["differ", "that differ"], ["pass", "that pass"],
+      ["untrusted", "untrusted"], ["waived", "waived"]], (value) => { filter.verdict = value; applyFilter(); });
+    const count = make("output", {});
+    count.setAttribute("aria-live", "polite");
+    input.addEventListener("input", () => { filter.text = input.value; applyFilter(); });
+    filterParts = { input, mode: mode.select, verdict: verdict.select, count };
+    find("#filter").append(make("label", {}, "Filter", input), mode.label, verdict.label, count);
+    applyFilter();
+  }
+
+  function openTable() {
+    [...table.tHead.rows[0].cells].forEach((header, column) => {
+      const button = make("button", { type: "button" }, header.textContent.trim());
+      header.replaceChildren(button);
+      header.setAttribute("aria-sort", "none");
+      button.addEventListener("click", () => sort(header, columns[column]));
+    });
+    body.addEventListener("click", (event) => {
+      const row = rowOf.get(event.target.closest("tr"));
+      if (row && !event.target.closest("a")) choose(row);
+    });
+    const box = table.parentElement;
+    box.addEventListener("scroll", () => {
+      if (box.scrollTop + 3 * box.clientHeight > box.scrollHeight) showUpTo(shown + PORTION);
+    });
+    /* With the arrows from key to key; Enter follows its link. */
+    body.addEventListener("keydown", (event) => {
+      const step = { ArrowDown: "nextElementSibling", ArrowUp: "previousElementSibling" }[event.key];
+      let element = event.target.closest("tr");
+      if (!step || !element) return;
+      showUpTo(listed.indexOf(rowOf.get(element)) + 2);
+      do element = element[step]; while (element?.hidden);
+      if (!element) return;
+      event.preventDefault();
+      find("a", element).focus();
+    });
+  }
+
+  /* ---- The map of one prompt. ---- */
+
+  /* The same rule as in reports/html_map.c. */
+  function look(cell) {
+    const share = cell.elements > 0 ? cell.differ / cell.elements : 1;
+    const level = !cell.differ ? (cell.verdict === "fail" ? 4 : 0) : share < 0.001 ? 1 : share < 0.01 ? 2 : share < 0.1 ? 3 : 4;
+    const letter = cell.stray > 0 ? "N" : !cell.differ && cell.verdict ? (cell.verdict === "fail" ? "!" : "?")
+      : cell.ulp >= 8 ? "8" : cell.ulp >= 4 ? "4" : cell.ulp >= 2 ? "2" : cell.differ ? "1" : "0";
+    return { level, letter };
+  }
+
+  function poolRows(some) {
+    const cell = { elements: 0, differ: 0, ulp: 0, stray: 0, verdict: "", first: null, rows: some.length };
+    for (const row of some) {
+      cell.elements += row.elements;
+      cell.differ += row.differ;
+      cell.ulp = Math.max(cell.ulp, row.ulp);
+      cell.stray += row.more ? row.more[0].at(-1) - row.more[6] : 0;
+      if (row.verdict !== "pass") {
+        cell.first ??= row;
+        if (cell.verdict !== "fail") cell.verdict = row.verdict;
+      }
+    }
+    return cell;
+  }
+
+  /* Calls visit(cell element, boundary, mode, pass, layer) for each cell of a boundary. */
+  function eachCell(visit) {
+    for (const map of findAll(".map")) {
+      const heads = [...map.tHead.rows[0].cells].slice(1), layers = heads[0]?.colSpan ?? 1;
+      [...map.tBodies[0].rows].forEach((line, boundary) => {
+        const cells = [...line.cells].slice(1).filter((cell) => !cell.classList.contains("rest"));
+        const inLayers = cells.length === heads.length * layers;
+        cells.forEach((cell, index) => {
+          const per = inLayers ? layers : 1, pass = heads[Math.floor(index / per)].textContent.trim();
+          visit(cell, boundary, map.dataset.mode, pass, index % per);
+        });
+      });
+    }
+  }
+
+  function fillMap(prompt) {
+    const groups = new Map();
+    for (const row of rows) {
+      if (prompt && row.prompt !== prompt) continue;
+      const name = [row.boundary, row.mode, row.pass, Math.max(row.layer, 0)].join(" ");
+      if (!groups.has(name)) groups.set(name, []);
+      groups.get(name).push(row);
+    }
+    eachCell((element, boundary, mode, pass, layer) => {
+      const some = groups.get([boundary, mode, pass, layer].join(" "));
+      element.className = "";
+      element.title = "";
+      element.textContent = "";
+      if (!some) return;
+      const cell = poolRows(some), { level, letter } = look(cell);
+      element.className = "m" + level;
+      element.title = `${boundaries[boundary].replace("*", layer)}, ${mode}, ${pass}: ${grouped(cell.rows)} rows, ` +
+        `${grouped(cell.differ)} of ${grouped(cell.elements)} elements differ, at most ${grouped(cell.ulp)} ulp`;
+      element.append(cell.first ? make("a", { href: "#" + cell.first.element.id, ariaLabel: element.title }, letter) : letter);
+    });
+  }
+
+  function openMap() {
+    const prompts = distinct(rows.map((row) => row.prompt));
+    const select = choice("Prompts", [["", "all together"], ...prompts.map((name) => [name, name])], fillMap);
+    find("#map-controls").append(select.label);
+    fillMap("");
+  }
+
+  /* ---- The error along the depth. ---- */
+
+  const depth = { path: "", mode: "local" };
+
+  function depthChart() {
+    const some = rows.filter((row) => row.path === depth.path && row.mode === depth.mode && row.dtype !== "i64");
+    const lines = [["ours − golden", "oursGolden", "red", [], "circle"], ["ours − fp64", "oursFp64", "blue", [], false],
+      ["golden − fp64", "goldenFp64", "gold", [4, 4], false]];
+    if (some.some((row) => row.cameIn !== null))
+      lines.push(["came in", "cameIn", "pink", [2, 3], "triangle"], ["added here", "added", "green", [7, 3], "rect"]);
+    const floor = floorOf(some.flatMap((row) => lines.map((line) => row[line[1]])));
+    const layerStarts = some.map((row, index) => row.layer >= 0 && row.layer !== some[index - 1]?.layer);
+    return {
+      type: "line",
+      data: {
+        labels: some.map((row) => row.key.slice(row.path.length + 1)),
+        datasets: lines.map(([label, name, tint, dash, point]) => ({
+          label, data: some.map((row) => raised(row[name], floor)), borderColor: colour(tint), backgroundColor: colour(tint),
+          borderDash: dash, borderWidth: 2, pointStyle: point || "circle", pointRadius: point && some.length < 200 ? 2.5 : 0,
+          pointHitRadius: 8, hidden: name === "cameIn" || name === "added",
+        })),
+      },
+      options: {
+        interaction: { mode: "index", intersect: false },
+        onClick: (event, items) => { if (items.length) location.hash = some[items[0].index].element.id; },
+        plugins: {
+          legend: { position: "bottom", labels: { usePointStyle: false, boxHeight: 1, boxWidth: 26 } },
+          tooltip: { callbacks: { label: (item) => `${item.dataset.label}: ${item.raw <= floor ? "0" : short(item.raw)}` } },
+        },
+        scales: {
+          x: { ticks: { autoSkip: false, maxRotation: 0,
+                        callback: (value) => (layerStarts[value] ? `layer ${some[value].layer}` : null) } },
+          y: { type: "logarithmic", min: floor,
+               title: { display: true, text: "root mean square" },
+               ticks: { callback: (value) => (value === floor ? "0" : isDecade(value) ? value.toExponential(0) : null) } },
+        },
+      },
+    };
+  }
+
+  function openDepth() {
+    const paths = distinct(rows.map((row) => row.path)), modes = distinct(rows.map((row) => row.mode));
+    const start = rows.find((row) => row.mode === "local" && row.verdict === "fail") ?? rows.find((row) => row.verdict !== "pass");
+    depth.path = start?.path ?? paths[0];
+    depth.mode = start && modes.includes("carried") ? "carried" : modes[0];
+    const change = (name) => (value) => { depth[name] = value; show("depth-chart", depthChart); };
+    const path = choice("Pass", paths.map((name) => [name, name]), change("path"));
+    const mode = choice("Mode", modes.map((name) => [name, name]), change("mode"));
+    path.select.value = depth.path;
+    mode.select.value = depth.mode;
+    find("#depth-controls").append(path.label, mode.label);
+    show("depth-chart", depthChart);
+  }
+
+  /* ---- Timing. ---- */
+
+  const bench = find("#bench") ? list("bench") : null;
+  const timing = { pass: "" };
+  const tints = ["blue", "gold", "green", "pink", "sky", "red", "grey"];
+  const ownName = (key) => key.replace(/^model\.layers\.\d+\.?/, "") || "layer’s output";
+  const timeTick = (value) => (isDecade(value) ? seconds(value) : null);
+
+  function barsChart() {
+    const some = bench.rows.filter((row) => row[0] === timing.pass);
+    find("#bars-chart").parentElement.style.height = `${some.length * 34 + 90}px`;
+    return {
+      type: "bar",
+      data: {
+        labels: some.map((row) => (row[3] > 1 ? `${row[1]} (${row[3]})` : row[1])),
+        datasets: [["cold", 6, "blue"], ["hot", 7, "gold"], ["in model", 8, "green"]].map(([label, column, tint]) => ({
+          label, data: some.map((row) => row[column]), backgroundColor: colour(tint), barPercentage: 0.9, categoryPercentage: 0.8,
+        })),
+      },
+      options: {
+        indexAxis: "y",
+        plugins: { legend: { position: "top", align: "start" },
+                   tooltip: { callbacks: { label: (item) => `${item.dataset.label}: ${seconds(item.raw)}` } } },
+        scales: { x: { type: "logarithmic", ticks: { callback: timeTick } },
+                  y: { ticks: { autoSkip: false, font: { size: 11 } }, grid: { display: false } } },
+      },
+    };
+  }
+
+  /* Bytes and flops of a row against what is reached, and the ceilings that were measured. */
+  function rooflineChart() {
+    const points = (pass) => bench.rows.filter((row) => row[0] === pass && row[5] > 0 && (row[8] ?? row[6])).map((row) => ({
+      x: row[5] / row[4], y: row[5] / (row[8] ?? row[6]), key: row[1],
+    }));
+    const passes = distinct(bench.rows.map((row) => row[0])), [, copy, read, product] = bench.ceilings;
+    const sets = passes.map((pass, index) => ({
+      type: "scatter", label: pass, data: points(pass), backgroundColor: colour(tints[index]), borderColor: colour(tints[index]),
+      pointStyle: ["circle", "triangle", "rect"][index % 3], pointRadius: 5, pointHoverRadius: 7,
+    }));
+    const intensities = sets.flatMap((set) => set.data.map((point) => point.x));
+    const from = Math.min(...intensities) / 2, to = Math.max(...intensities) * 2;
+    const line = (label, data, tint, dash) => ({ type: "line", label, data, borderColor: colour(tint), borderDash: dash, borderWidth: 2,
+                                                 backgroundColor: colour(tint), pointRadius: 0, pointHitRadius: 0 });
+    const slope = (bytes) => {
+      const top = product && product < bytes * to ? product / bytes : to;
+      return [from, Math.max(from, top)].map((x) => ({ x, y: x * bytes }));
+    };
+    if (intensities.length && copy) sets.push(line(`copy, ${rate(copy, "B/s")}`, slope(copy), "grey", []));
+    if (intensities.length && read) sets.push(line(`reading weights, ${rate(read, "B/s")}`, slope(read), "grey", [3, 3]));
+    if (intensities.length && product)
+      sets.push(line(`product, ${rate(product, "flop/s")}`, [from, to].map((x) => ({ x, y: product })), "red", [8, 4]));
+    const tooltip = (item) => `${item.raw.key}: ${rate(item.raw.y, "flop/s")}, ${Number(item.raw.x.toPrecision(3))} flop/B`;
+    return {
+      type: "scatter",
+      data: { datasets: sets },
+      options: {
+        plugins: { legend: { position: "bottom", labels: { usePointStyle: true, boxWidth: 18 } },
+                   tooltip: { filter: (item) => item.raw.key !== undefined, callbacks: { label: tooltip } } },
+        scales: {
+          x: { type: "logarithmic", title: { display: true, text: "flops a byte" },
+               ticks: { callback: (value) => (isDecade(value) ? String(Number(value.toPrecision(3))) : null) } },
+          y: { type: "logarithmic", title: { display: true, text: "reached" },
+               ticks: { callback: (value) => (isDecade(value) ? rate(value, "flop/s") : null) } },
+        },
+      },
+    };
+  }
+
+  /* A line for each layer, and one for what comes before and after them; a colour for each kind of node. */
+  function timelineChart() {
+    const lines = new Map(), names = [];
+    let stage = "before the layers";
+    for (const [, key, time] of bench.nodes.filter((node) => node[0] === timing.pass)) {
+      const layer = /^model\.layers\.(\d+)/.exec(key);
+      if (layer) stage = `layer ${layer[1]}`;
+      else if (stage.startsWith("layer")) stage = "after the layers";
+      if (!lines.has(stage)) lines.set(stage, new Map());
+      lines.get(stage).set(ownName(key), time ?? 0);
+      if (!names.includes(ownName(key))) names.push(ownName(key));
+    }
+    const totals = [...lines.values()].map((line) => [...line.values()].reduce((sum, time) => sum + time, 0));
+    find("#timeline-chart").parentElement.style.height = `${lines.size * 26 + (innerWidth > 700 ? 170 : 60)}px`;
+    return {
+      type: "bar",
+      data: {
+        labels: [...lines.keys()].map((name, index) => `${name}, ${seconds(totals[index])}`),
+        datasets: names.map((name, index) => ({
+          label: name, data: [...lines.values()].map((line) => line.get(name) ?? null), stack: "pass",
+          backgroundColor: colour(tints[index % tints.length]), borderColor: colour("card"), borderWidth: { right: 1 },
+          borderSkipped: false, barPercentage: 0.95, categoryPercentage: 0.9,
+        })),
+      },
+      options: {
+        indexAxis: "y",
+        plugins: { legend: { display: innerWidth > 700, position: "bottom", labels: { boxWidth: 12, font: { size: 11 } } },
+                   tooltip: { callbacks: { label: (item) => `${item.dataset.label}: ${seconds(item.raw)}` } } },
+        scales: { x: { stacked: true, ticks: { callback: (value) => seconds(value) } },
+                  y: { stacked: true, ticks: { autoSkip: false }, grid: { display: false } } },
+      },
+    };
+  }
+
+  function drawTiming() {
+    const named = (nodes) => nodes.some((node) => node[0] === timing.pass);
+    if (find("#bars-chart")) show("bars-chart", barsChart);
+    if (find("#roofline-chart")) show("roofline-chart", rooflineChart);
+    if (!find("#timeline-chart")) return;
+    find("#timeline-chart-part").hidden = !named(bench.nodes);
+    if (named(bench.nodes)) show("timeline-chart", timelineChart);
+  }
+
+  function openTiming() {
+    const passes = distinct(bench.rows.map((row) => row[0]));
+    if (!passes.length) return;
+    timing.pass = passes.includes("decode") ? "decode" : passes[0];
+    const select = choice("Pass", passes.map((name) => [name, name]), (value) => { timing.pass = value; drawTiming(); });
+    select.select.value = timing.pass;
+    find("#timing-controls").append(select.label);
+    drawTiming();
+  }
+
+  /* ---- The page. ---- */
+
+  if (body) {
+    openFilter();
+    openTable();
+  }
+  if (rows.length) {
+    if (find(".map")) openMap();
+    openDepth();
+    choose(rows.find((row) => row.mode === "local" && row.verdict === "fail") ?? rows.find((row) => row.verdict !== "pass") ??
+      rows[0]);
+    addEventListener("hashchange", followAddress);
+    followAddress();
+  } else if (chosen) chosen.hidden = true;
+  if (bench) openTiming();
+})();

@@ -1,0 +1,177 @@
+#include <inttypes.h>
+#include <string.h>
+
+#include "figures.h"
+#include "html_parts.h"
+#include "text.h"
+
+/* ---- The map: a line for each boundary, a cell for each layer and kind of pass. ---- */
+
+static const char *const pass_names[QP_PASSES] = { "prefill", "decode" };
+
+/* How a cell looks: its class is the share of elements that differ, its letter the largest distance. page.js has the same
+ * rule for the rows of one prompt. */
+static int class_of(const qp_html_sum *sum)
+{
+    const double share = sum->elements > 0 ? (double)sum->mismatches / (double)sum->elements : 1.0;
+    if (sum->mismatches == 0) return sum->verdict == QP_VERDICT_FAIL ? 4 : 0;
+    return share < 0.001 ? 1 : share < 0.01 ? 2 : share < 0.1 ? 3 : 4;
+}
+
+static char letter_of(const qp_html_sum *sum)
+{
+    if (sum->stray > 0) return 'N';
+    if (sum->mismatches == 0 && sum->verdict != QP_VERDICT_PASS) return sum->verdict == QP_VERDICT_FAIL ? '!' : '?';
+    return sum->ulp >= 8.0 ? '8' : sum->ulp >= 4.0 ? '4' : sum->ulp >= 2.0 ? '2' : sum->mismatches > 0 ? '1' : '0';
+}
+
+/* Exact cells are the rule, and as short as can be. */
+static void put_cell(const qp_html_view *view, const qp_html_sum *sum, FILE *f)
+{
+    if (sum->rows == 0) {
+        (void)fputs("<td>", f);
+        return;
+    }
+    (void)fprintf(f, "<td class=m%d", class_of(sum));
+    if (sum->first < 0) {
+        (void)fprintf(f, ">%c", letter_of(sum));
+        return;
+    }
+    (void)fputs("><a href=#", f);
+    qp_html_put_row_id(&view->report->rows[sum->first], f);
+    (void)fprintf(f, ">%c</a>", letter_of(sum));
+}
+
+static void put_map_line(const qp_html_view *view, int boundary, qp_mode mode, FILE *f)
+{
+    const qp_html_boundary *b = &view->boundaries[boundary];
+    (void)fputs("<tr><th scope=row>", f);
+    qp_text_put_markup(view->names.text[boundary], f);
+    for (int pass = 0; pass < QP_PASSES; pass++) {
+        if (!view->has_pass[pass]) continue;
+        const int cells = b->in_layers ? view->layers : 1;
+        for (int layer = 0; layer < cells; layer++)
+            put_cell(view, qp_html_cell(view, boundary, mode, (qp_pass)pass, layer), f);
+        if (!b->in_layers && view->layers > 1) (void)fprintf(f, "<td colspan=%d class=rest>", view->layers - 1);
+    }
+    (void)fputc('\n', f);
+}
+
+/* Every layer's number where they are few, each fourth where there is less room. */
+static void put_layer_numbers(const qp_html_view *view, FILE *f)
+{
+    const int step = view->layers > 12 ? 4 : 1;
+    (void)fputs("<tr><td>layer", f);
+    for (int pass = 0; pass < QP_PASSES; pass++)
+        for (int layer = 0; view->has_pass[pass] && layer < view->layers; layer += step) {
+            const int span = view->layers - layer < step ? view->layers - layer : step;
+            (void)fprintf(f, "<th scope=col colspan=%d>%d", span, layer);
+        }
+    (void)fputc('\n', f);
+}
+
+static void put_map_of(const qp_html_view *view, qp_mode mode, FILE *f)
+{
+    static const char *const titles[] = {
+        [QP_LOCAL] = "Local: on PyTorch's inputs", [QP_CARRIED] = "Carried: on our own results"
+    };
+    bool any = false;
+    for (int i = 0; i < view->names.count; i++) any |= view->boundaries[i].sum[mode].rows > 0;
+    if (!any) return;
+    (void)fprintf(f,
+                  "<div class=box tabindex=0 role=region aria-label=\"map, %s\"><table class=map data-mode=%s>"
+                  "<caption>%s</caption><thead><tr><td>",
+                  qp_mode_name(mode), qp_mode_name(mode), titles[mode]);
+    for (int pass = 0; pass < QP_PASSES; pass++)
+        if (view->has_pass[pass]) (void)fprintf(f, "<th scope=colgroup colspan=%d>%s", view->layers, pass_names[pass]);
+    (void)fputc('\n', f);
+    put_layer_numbers(view, f);
+    (void)fputs("<tbody>\n", f);
+    for (int i = 0; i < view->names.count; i++) put_map_line(view, i, mode, f);
+    (void)fputs("</table></div>\n", f);
+}
+
+static void put_legend(FILE *f)
+{
+    (void)fputs("<div class=legend><p>Colour, the elements with other bits: "
+                "<span class=m0>none</span> <span class=m1>&lt; 0.1 %</span> <span class=m2>&lt; 1 %</span> "
+                "<span class=m3>&lt; 10 %</span> <span class=m4>more</span>\n"
+                "<p>Letter, the largest distance in ulp: <b>0</b> every bit equal, <b>1</b> one, <b>2</b> to 3, "
+                "<b>4</b> to 7, <b>8</b> or more, <b>N</b> a NaN or an infinity out of place, <b>!</b> a failure "
+                "without a difference, <b>?</b> too little to judge by</div>\n",
+                f);
+}
+
+void qp_html_put_map(const qp_html_view *view, FILE *f)
+{
+    (void)fputs("<section id=map><div class=head><h2>The model at a glance</h2>"
+                "<div id=map-controls class=\"controls script\"></div></div>\n",
+                f);
+    if (view->layers == 0) {
+        (void)fputs("<p class=hint>These rows are no model's layers, so there is no map of them.</section>\n", f);
+        return;
+    }
+    put_legend(f);
+    (void)fprintf(f, "<div class=\"maps%s\">\n", view->layers > 12 ? " wide" : "");
+    put_map_of(view, QP_LOCAL, f);
+    put_map_of(view, QP_CARRIED, f);
+    (void)fputs("</div></section>\n", f);
+}
+
+/* ---- A line of figures for each boundary. ---- */
+
+static void put_pooled(const qp_pooled *pooled, FILE *f)
+{
+    (void)fprintf(f, "<td>%s", pooled->elements > 0.0 ? qp_figure_error(qp_pooled_rms(pooled)).text : "–");
+}
+
+static void put_differ(const qp_html_sum *sum, FILE *f)
+{
+    (void)fprintf(f, "<td>%s", sum->rows > 0 ? qp_figure_count(sum->mismatches).text : "–");
+}
+
+static void put_boundary(const qp_html_view *view, int index, FILE *f)
+{
+    const qp_html_boundary *b = &view->boundaries[index];
+    const qp_html_sum *local = &b->sum[QP_LOCAL], *carried = &b->sum[QP_CARRIED];
+    qp_verdict verdict = QP_VERDICT_PASS;
+    for (int mode = 0; mode < QP_MODES; mode++)
+        if (b->sum[mode].rows > 0 && b->sum[mode].verdict < verdict) verdict = b->sum[mode].verdict;
+    (void)fputs("<tr><th scope=row>", f);
+    qp_text_put_markup(view->names.text[index], f);
+    (void)fputs("<td class=text>", f);
+    qp_text_put_markup(b->row->operation, f);
+    (void)fputs("<td class=text>", f);
+    qp_text_put_markup(b->row->implementation, f);
+    (void)fprintf(f, "<td>%s", qp_figure_count(local->rows + carried->rows).text);
+    (void)fprintf(f, "<td>%s", qp_figure_count(local->elements + carried->elements).text);
+    put_differ(local, f);
+    (void)fprintf(f, "<td>%s", local->rows > 0 ? qp_figure_ulp(local->ulp).text : "–");
+    put_pooled(&b->ours, f);
+    put_pooled(&b->golden, f);
+    put_differ(carried, f);
+    put_pooled(&b->came_in, f);
+    put_pooled(&b->added, f);
+    (void)fputs("<td class=text>", f);
+    qp_html_put_verdict(verdict, f);
+    (void)fputc('\n', f);
+}
+
+void qp_html_put_boundaries(const qp_html_view *view, FILE *f)
+{
+    (void)fputs(
+        "<section id=boundaries><h2>Boundaries</h2>\n"
+        "<p class=hint>All layers, prompts and passes together. Counts are added up, <b>ulp</b> is the largest, "
+        "errors are pooled root mean squares. <b>ours</b> and <b>PyTorch</b>: the distance of either result from "
+        "fp64; <b>came in</b> and <b>added</b>: the two parts of a carried difference.\n"
+        "<div class=box tabindex=0 role=region aria-label=\"table of boundaries\"><table class=figures>"
+        "<thead><tr><th colspan=5><th colspan=4 scope=colgroup>local, on PyTorch's inputs"
+        "<th colspan=3 scope=colgroup>carried, on ours<th>\n"
+        "<tr><th scope=col>boundary<th scope=col class=text>operation<th scope=col class=text>kernel"
+        "<th scope=col>rows<th scope=col>elements"
+        "<th scope=col>differ<th scope=col>ulp<th scope=col>ours<th scope=col>PyTorch"
+        "<th scope=col>differ<th scope=col>came in<th scope=col>added<th scope=col class=text>verdict\n<tbody>\n",
+        f);
+    for (int i = 0; i < view->names.count; i++) put_boundary(view, i, f);
+    (void)fputs("</table></div></section>\n", f);
+}

@@ -1,0 +1,152 @@
+#include "html_view.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { MOST_LAYERS = 256 }; /* more are no model's */
+
+static void pool(qp_pooled *sum, const qp_error *error, int64_t elements)
+{
+    const double counted = (double)(elements - error->nonfinite);
+    if (!(counted > 0.0)) return;
+    sum->squares += error->rms * error->rms * counted;
+    sum->elements += counted;
+}
+
+double qp_pooled_rms(const qp_pooled *sum) { return sum->elements > 0.0 ? sqrt(sum->squares / sum->elements) : 0.0; }
+
+/* The pass that a key tells: ".../prefill/..." or a decode step. */
+static qp_pass pass_of(const qp_row *row)
+{
+    static const char name[] = "prefill/";
+    const size_t key = strlen(row->key), boundary = strlen(row->boundary), length = sizeof name - 1;
+    const size_t path = key > boundary ? key - boundary : 0;
+    const bool prefill = path >= length && !strncmp(row->key + path - length, name, length);
+    return prefill ? QP_PASS_PREFILL : QP_PASS_DECODE;
+}
+
+static void add_row(qp_html_sum *sum, const qp_row *row, int index)
+{
+    const qp_comparison *c = &row->comparison;
+    if (sum->rows == 0) *sum = (qp_html_sum){ .verdict = QP_VERDICT_PASS, .first = -1 };
+    sum->rows++;
+    sum->exact += c->elements > 0 && c->mismatches == 0;
+    sum->elements += c->elements;
+    sum->mismatches += c->mismatches;
+    sum->stray += c->class_mismatches - c->signed_zeros;
+    if (c->max_ulp > sum->ulp) sum->ulp = c->max_ulp;
+    if (row->verdict < sum->verdict) sum->verdict = row->verdict;
+    if (row->verdict != QP_VERDICT_PASS && sum->first < 0) sum->first = index;
+}
+
+static void add_to_boundary(qp_html_boundary *boundary, const qp_row *row, int index)
+{
+    const int64_t elements = row->comparison.elements;
+    if (!boundary->row) boundary->row = row;
+    boundary->in_layers |= row->layer >= 0;
+    add_row(&boundary->sum[row->mode], row, index);
+    if (row->mode == QP_LOCAL) {
+        pool(&boundary->ours, &row->ours_oracle, elements);
+        pool(&boundary->golden, &row->golden_oracle, elements);
+    }
+    if (row->has_origin) {
+        pool(&boundary->came_in, &row->came_in, elements);
+        pool(&boundary->added, &row->added, elements);
+    }
+}
+
+/* Whether a row is farther from the golden than another. */
+static bool is_worse(const qp_row *row, const qp_row *than)
+{
+    const qp_comparison *a = &row->comparison, *b = &than->comparison;
+    const int64_t stray_a = a->class_mismatches - a->signed_zeros, stray_b = b->class_mismatches - b->signed_zeros;
+    if (stray_a != stray_b) return stray_a > stray_b;
+    return a->max_ulp != b->max_ulp ? a->max_ulp > b->max_ulp : a->mismatches > b->mismatches;
+}
+
+static void find_worst(qp_html_view *view)
+{
+    int first_failed = -1, first_not_passed = -1;
+    view->worst[QP_LOCAL] = view->worst[QP_CARRIED] = -1;
+    for (int i = 0; i < view->report->row_count; i++) {
+        const qp_row *rows = view->report->rows, *row = &rows[i];
+        int *worst = &view->worst[row->mode];
+        if (row->comparison.mismatches > 0 && (*worst < 0 || is_worse(row, &rows[*worst]))) *worst = i;
+        if (row->verdict != QP_VERDICT_PASS && first_not_passed < 0) first_not_passed = i;
+        if (row->verdict == QP_VERDICT_FAIL && row->mode == QP_LOCAL && first_failed < 0) first_failed = i;
+    }
+    view->start = first_failed >= 0 ? first_failed : first_not_passed;
+}
+
+static qp_status find_boundaries(qp_html_view *view)
+{
+    const qp_report *report = view->report;
+    for (int i = 0; i < report->row_count; i++) {
+        char name[QP_NAME_MAX];
+        qp_plan_name_of_all_layers(name, report->rows[i].boundary, report->rows[i].layer);
+        QP_TRY(qp_names_add(&view->names, name, &view->boundary_of[i]));
+    }
+    view->boundaries = calloc((size_t)view->names.count + 1, sizeof *view->boundaries);
+    if (!view->boundaries) return qp_fail(QP_NO_MEMORY, "no memory for the boundaries of a report");
+    for (int i = 0; i < report->row_count; i++) {
+        const qp_row *row = &report->rows[i];
+        add_to_boundary(&view->boundaries[view->boundary_of[i]], row, i);
+        view->has_pass[pass_of(row)] = true;
+    }
+    for (int i = 0; i < view->names.count; i++) {
+        const qp_html_sum *sum = view->boundaries[i].sum;
+        view->exact_boundaries +=
+            sum[QP_LOCAL].exact + sum[QP_CARRIED].exact == sum[QP_LOCAL].rows + sum[QP_CARRIED].rows;
+        view->guilty += sum[QP_LOCAL].rows > 0 && sum[QP_LOCAL].verdict == QP_VERDICT_FAIL;
+    }
+    return QP_OK;
+}
+
+qp_html_sum *qp_html_cell(const qp_html_view *view, int boundary, qp_mode mode, qp_pass pass, int layer)
+{
+    return &view->cells[((boundary * QP_MODES + (int)mode) * QP_PASSES + (int)pass) * view->layers + layer];
+}
+
+static qp_status fill_map(qp_html_view *view)
+{
+    const qp_report *report = view->report;
+    int64_t layers = 1;
+    for (int i = 0; i < report->row_count; i++)
+        if (report->rows[i].layer >= layers) layers = (int64_t)report->rows[i].layer + 1;
+    const int64_t cells = view->names.count * layers * QP_MODES * QP_PASSES;
+    /* Of a model nearly every cell has a row. What has mostly empty ones is none, and its map could be far larger than it. */
+    if (report->row_count == 0 || layers > MOST_LAYERS || cells > 16 * (int64_t)report->row_count + 4096) return QP_OK;
+    view->layers = (int)layers;
+    view->cells = calloc((size_t)cells, sizeof *view->cells);
+    if (!view->cells) return qp_fail(QP_NO_MEMORY, "no memory for the map of a report");
+    for (int i = 0; i < report->row_count; i++) {
+        const qp_row *row = &report->rows[i];
+        add_row(qp_html_cell(view, view->boundary_of[i], row->mode, pass_of(row), row->layer < 0 ? 0 : row->layer), row,
+                i);
+    }
+    return QP_OK;
+}
+
+qp_status qp_html_view_open(const qp_report *report, qp_html_view *view)
+{
+    *view = (qp_html_view){ .report = report };
+    view->boundary_of = calloc((size_t)report->row_count + 1, sizeof *view->boundary_of);
+    qp_status status = view->boundary_of ? QP_OK : qp_fail(QP_NO_MEMORY, "no memory for the boundaries of a report");
+    if (status == QP_OK) status = find_boundaries(view);
+    if (status == QP_OK) status = fill_map(view);
+    if (status == QP_OK)
+        find_worst(view);
+    else
+        qp_html_view_close(view);
+    return status;
+}
+
+void qp_html_view_close(qp_html_view *view)
+{
+    qp_names_close(&view->names);
+    free(view->boundaries);
+    free(view->boundary_of);
+    free(view->cells);
+    memset(view, 0, sizeof *view);
+}
