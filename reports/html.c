@@ -1,6 +1,8 @@
 #include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "../model/sha256.h"
 #include "figures.h"
 #include "file.h"
 #include "html_assets.h"
@@ -23,7 +25,9 @@ void qp_html_put_verdict(qp_verdict verdict, FILE *f)
 void qp_html_put_fact(const char *name, const char *text, FILE *f)
 {
     if (!text || !*text) return;
-    (void)fprintf(f, "<div><dt>%s<dd>", name);
+    (void)fputs("<div><dt>", f);
+    qp_text_put_markup(name, f);
+    (void)fputs("<dd>", f);
     qp_text_put_markup(text, f);
     (void)fputs("</div>\n", f);
 }
@@ -53,8 +57,11 @@ void qp_html_put_environment(const qp_environment *environment, FILE *f)
 
 void qp_html_put_tile(const char *name, qp_figure figure, const char *of, FILE *f)
 {
-    (void)fprintf(f, "<div><dt>%s<dd>%s%s%s%s</div>\n", name, figure.text, *of ? " <small>of " : "", of,
-                  *of ? "</small>" : "");
+    (void)fputs("<div><dt>", f);
+    qp_text_put_markup(name, f);
+    (void)fprintf(f, "<dd>%s", figure.text);
+    if (*of) (void)fprintf(f, " <small>of %s</small>", of);
+    (void)fputs("</div>\n", f);
 }
 
 static int64_t count_inside_fused(const qp_report *report)
@@ -138,7 +145,7 @@ static void put_row_card(const char *title, const qp_row *row, FILE *f)
     (void)fputs("</div>\n", f);
 }
 
-/* The boundaries that fail on PyTorch's own inputs, each with a link to its first such row: what has to be mended. */
+/* The boundaries that fail on PyTorch’s own inputs, each with a link to its first such row: what has to be mended. */
 static void put_guilty(const qp_html_view *view, FILE *f)
 {
     if (view->guilty < 2) return;
@@ -342,17 +349,44 @@ static void put_title(const qp_report *report, const qp_bench_report *bench, FIL
     (void)fputs(" – qwen3-parity</title>\n", f);
 }
 
-static void put_head(const qp_report *report, const qp_bench_report *bench, FILE *f)
+/* Before anything else, so that nothing moves: what needs scripts is shown. */
+static const char first_script[] = "document.documentElement.className = \"js\"";
+
+/* The hash of a script as a Content-Security-Policy names it: only these scripts run, whatever else stands in the page. */
+static qp_status put_script_hash(const char *script, FILE *f)
+{
+    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    char hex[QP_SHA256_TEXT + 3] = "";
+    QP_TRY(qp_sha256(script, strlen(script), hex));
+    memcpy(hex + QP_SHA256_TEXT - 1, "00", 3); /* 32 bytes, and one to fill the last of the groups of three */
+    (void)fputs(" 'sha256-", f);
+    for (int i = 0; i < QP_SHA256_TEXT + 1; i += 6) {
+        char group[7] = "";
+        memcpy(group, hex + i, 6);
+        const unsigned long bits = strtoul(group, NULL, 16);
+        for (int shift = 18; shift >= 0; shift -= 6)
+            (void)fputc(shift == 0 && i + 6 > QP_SHA256_TEXT ? '=' : digits[bits >> shift & 63], f);
+    }
+    (void)fputc('\'', f);
+    return QP_OK;
+}
+
+static qp_status put_head(const qp_report *report, const qp_bench_report *bench, FILE *f)
 {
     (void)fputs("<!DOCTYPE html>\n<html lang=en>\n<meta charset=utf-8>\n"
-                "<meta http-equiv=Content-Security-Policy content=\"default-src 'none'; script-src 'unsafe-inline'; "
-                "style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'\">\n"
-                "<meta name=viewport content=\"width=device-width, initial-scale=1\">\n"
-                "<link rel=icon href=\"data:,\">\n"
-                "<script>document.documentElement.className = \"js\"</script>\n",
+                "<meta http-equiv=Content-Security-Policy content=\"default-src 'none'; script-src",
                 f);
+    QP_TRY(put_script_hash(first_script, f));
+    QP_TRY(put_script_hash(qp_chart_js, f));
+    QP_TRY(put_script_hash(qp_page_js, f));
+    (void)fprintf(f,
+                  "; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'\">\n"
+                  "<meta name=viewport content=\"width=device-width, initial-scale=1\">\n"
+                  "<link rel=icon href=\"data:,\">\n<script>%s</script>\n",
+                  first_script);
     put_title(report, bench, f);
     (void)fprintf(f, "<style>\n%s</style>\n", qp_page_css);
+    return QP_OK;
 }
 
 static void put_bar(const qp_report *report, const qp_bench_report *bench, FILE *f)
@@ -376,7 +410,7 @@ static void put_foot(FILE *f)
     (void)fputs(qp_chart_licence, f);
     (void)fputs("</pre></details></footer>\n<!-- Chart.js, under the MIT licence that stands above -->\n<script>", f);
     (void)fputs(qp_chart_js, f);
-    (void)fputs("</script>\n<script>\n", f);
+    (void)fputs("</script>\n<script>", f);
     (void)fputs(qp_page_js, f);
     (void)fputs("</script>\n</html>\n", f);
 }
@@ -385,7 +419,7 @@ static qp_status put_page(const qp_report *report, const qp_bench_report *bench,
 {
     qp_html_view view = { 0 };
     qp_status status = QP_OK;
-    put_head(report, bench, f);
+    QP_TRY(put_head(report, bench, f));
     (void)fputs("<body id=top>\n", f);
     put_bar(report, bench, f);
     (void)fputs("<main>\n", f);

@@ -25,14 +25,16 @@ static char letter_of(const qp_html_sum *sum)
     return sum->ulp >= 8.0 ? '8' : sum->ulp >= 4.0 ? '4' : sum->ulp >= 2.0 ? '2' : sum->mismatches > 0 ? '1' : '0';
 }
 
-/* Exact cells are the rule, and as short as can be. */
-static void put_cell(const qp_html_view *view, const qp_html_sum *sum, FILE *f)
+/* Of one layer, or over all of them. Exact cells are the rule, and as short as can be. */
+static void put_cell(const qp_html_view *view, const qp_html_sum *sum, int span, FILE *f)
 {
+    (void)fputs("<td", f);
+    if (span > 1) (void)fprintf(f, " colspan=%d", span);
     if (sum->rows == 0) {
-        (void)fputs("<td>", f);
+        (void)fputc('>', f);
         return;
     }
-    (void)fprintf(f, "<td class=m%d", class_of(sum));
+    (void)fprintf(f, " class=m%d", class_of(sum));
     if (sum->first < 0) {
         (void)fprintf(f, ">%c", letter_of(sum));
         return;
@@ -42,6 +44,12 @@ static void put_cell(const qp_html_view *view, const qp_html_sum *sum, FILE *f)
     (void)fprintf(f, ">%c</a>", letter_of(sum));
 }
 
+/* Between the two kinds of passes. */
+static void put_gap(const qp_html_view *view, int pass, FILE *f)
+{
+    if (pass > 0 && view->has_pass[pass - 1]) (void)fputs("<td class=gap>", f);
+}
+
 static void put_map_line(const qp_html_view *view, int boundary, qp_mode mode, FILE *f)
 {
     const qp_html_boundary *b = &view->boundaries[boundary];
@@ -49,10 +57,10 @@ static void put_map_line(const qp_html_view *view, int boundary, qp_mode mode, F
     qp_text_put_markup(view->names.text[boundary], f);
     for (int pass = 0; pass < QP_PASSES; pass++) {
         if (!view->has_pass[pass]) continue;
-        const int cells = b->in_layers ? view->layers : 1;
-        for (int layer = 0; layer < cells; layer++)
-            put_cell(view, qp_html_cell(view, boundary, mode, (qp_pass)pass, layer), f);
-        if (!b->in_layers && view->layers > 1) (void)fprintf(f, "<td colspan=%d class=rest>", view->layers - 1);
+        put_gap(view, pass, f);
+        const int span = b->in_layers ? 1 : view->layers;
+        for (int layer = 0; layer < view->layers; layer += span)
+            put_cell(view, qp_html_cell(view, boundary, mode, (qp_pass)pass, layer), span, f);
     }
     (void)fputc('\n', f);
 }
@@ -62,18 +70,21 @@ static void put_layer_numbers(const qp_html_view *view, FILE *f)
 {
     const int step = view->layers > 12 ? 4 : 1;
     (void)fputs("<tr><td>layer", f);
-    for (int pass = 0; pass < QP_PASSES; pass++)
-        for (int layer = 0; view->has_pass[pass] && layer < view->layers; layer += step) {
+    for (int pass = 0; pass < QP_PASSES; pass++) {
+        if (!view->has_pass[pass]) continue;
+        put_gap(view, pass, f);
+        for (int layer = 0; layer < view->layers; layer += step) {
             const int span = view->layers - layer < step ? view->layers - layer : step;
             (void)fprintf(f, "<th scope=col colspan=%d>%d", span, layer);
         }
+    }
     (void)fputc('\n', f);
 }
 
 static void put_map_of(const qp_html_view *view, qp_mode mode, FILE *f)
 {
     static const char *const titles[] = {
-        [QP_LOCAL] = "Local: on PyTorch's inputs", [QP_CARRIED] = "Carried: on our own results"
+        [QP_LOCAL] = "Local: on PyTorch’s inputs", [QP_CARRIED] = "Carried: on our own results"
     };
     bool any = false;
     for (int i = 0; i < view->names.count; i++) any |= view->boundaries[i].sum[mode].rows > 0;
@@ -82,8 +93,11 @@ static void put_map_of(const qp_html_view *view, qp_mode mode, FILE *f)
                   "<div class=box tabindex=0 role=region aria-label=\"map, %s\"><table class=map data-mode=%s>"
                   "<caption>%s</caption><thead><tr><td>",
                   qp_mode_name(mode), qp_mode_name(mode), titles[mode]);
-    for (int pass = 0; pass < QP_PASSES; pass++)
-        if (view->has_pass[pass]) (void)fprintf(f, "<th scope=colgroup colspan=%d>%s", view->layers, pass_names[pass]);
+    for (int pass = 0; pass < QP_PASSES; pass++) {
+        if (!view->has_pass[pass]) continue;
+        put_gap(view, pass, f);
+        (void)fprintf(f, "<th scope=colgroup colspan=%d>%s", view->layers, pass_names[pass]);
+    }
     (void)fputc('\n', f);
     put_layer_numbers(view, f);
     (void)fputs("<tbody>\n", f);
@@ -108,7 +122,7 @@ void qp_html_put_map(const qp_html_view *view, FILE *f)
                 "<div id=map-controls class=\"controls script\"></div></div>\n",
                 f);
     if (view->layers == 0) {
-        (void)fputs("<p class=hint>These rows are no model's layers, so there is no map of them.</section>\n", f);
+        (void)fputs("<p class=hint>These rows are no model’s layers, so there is no map of them.</section>\n", f);
         return;
     }
     put_legend(f);
@@ -140,6 +154,8 @@ static void put_boundary(const qp_html_view *view, int index, FILE *f)
     (void)fputs("<tr><th scope=row>", f);
     qp_text_put_markup(view->names.text[index], f);
     (void)fputs("<td class=text>", f);
+    qp_html_put_verdict(verdict, f);
+    (void)fputs("<td class=text>", f);
     qp_text_put_markup(b->row->operation, f);
     (void)fputs("<td class=text>", f);
     qp_text_put_markup(b->row->implementation, f);
@@ -152,8 +168,6 @@ static void put_boundary(const qp_html_view *view, int index, FILE *f)
     put_differ(carried, f);
     put_pooled(&b->came_in, f);
     put_pooled(&b->added, f);
-    (void)fputs("<td class=text>", f);
-    qp_html_put_verdict(verdict, f);
     (void)fputc('\n', f);
 }
 
@@ -165,12 +179,13 @@ void qp_html_put_boundaries(const qp_html_view *view, FILE *f)
         "errors are pooled root mean squares. <b>ours</b> and <b>PyTorch</b>: the distance of either result from "
         "fp64; <b>came in</b> and <b>added</b>: the two parts of a carried difference.\n"
         "<div class=box tabindex=0 role=region aria-label=\"table of boundaries\"><table class=figures>"
-        "<thead><tr><th colspan=5><th colspan=4 scope=colgroup>local, on PyTorch's inputs"
-        "<th colspan=3 scope=colgroup>carried, on ours<th>\n"
-        "<tr><th scope=col>boundary<th scope=col class=text>operation<th scope=col class=text>kernel"
+        "<thead><tr><th colspan=6><th colspan=4 scope=colgroup>local, on PyTorch’s inputs"
+        "<th colspan=3 scope=colgroup>carried, on ours\n"
+        "<tr><th scope=col>boundary<th scope=col class=text>verdict<th scope=col class=text>operation<th scope=col "
+        "class=text>kernel"
         "<th scope=col>rows<th scope=col>elements"
         "<th scope=col>differ<th scope=col>ulp<th scope=col>ours<th scope=col>PyTorch"
-        "<th scope=col>differ<th scope=col>came in<th scope=col>added<th scope=col class=text>verdict\n<tbody>\n",
+        "<th scope=col>differ<th scope=col>came in<th scope=col>added\n<tbody>\n",
         f);
     for (int i = 0; i < view->names.count; i++) put_boundary(view, i, f);
     (void)fputs("</table></div></section>\n", f);

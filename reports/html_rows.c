@@ -104,7 +104,7 @@ static void put_table_head(FILE *f)
     static const struct {
         const char *name, *what;
     } columns[] = { { "key", "prompt, pass and module path" },
-                    { "mode", "local: on PyTorch's own inputs; carried: on our own upstream results" },
+                    { "mode", "local: on PyTorch’s own inputs; carried: on our own upstream results" },
                     { "verdict", "pass: every bit is equal" },
                     { "shape", "slowest axis first" },
                     { "differ", "elements with other bits" },
@@ -113,7 +113,7 @@ static void put_table_head(FILE *f)
                     { "ours − fp64", "root mean square" },
                     { "golden − fp64", "root mean square" },
                     { "came in", "carried: what the inputs brought, root mean square" },
-                    { "added", "carried: what this kernel adds on PyTorch's inputs, root mean square" },
+                    { "added", "carried: what this kernel adds on PyTorch’s inputs, root mean square" },
                     { "why", "why the row did not pass" } };
     (void)fputs("<thead><tr>", f);
     for (size_t i = 0; i < sizeof columns / sizeof *columns; i++)
@@ -204,9 +204,9 @@ qp_status qp_html_put_rows(const qp_html_view *view, FILE *f)
     qp_names kinds = { 0 };
     (void)fputs("<section id=rows><h2>Every row</h2>\n"
                 "<p class=hint>One tensor of one forward pass each, in the order of the plan. <b>local</b>: the kernel "
-                "ran on PyTorch's own inputs; <b>carried</b>: on our own upstream results, from the token ids on."
+                "ran on PyTorch’s own inputs; <b>carried</b>: on our own upstream results, from the token ids on."
                 "<span class=script> Choose a row to see its elements. <code>#</code> and a key at the end of this "
-                "page's address opens that row.</span>\n"
+                "page’s address opens that row.</span>\n"
                 "<div id=filter class=\"controls script\"></div>\n"
                 "<div class=master><aside id=chosen class=script aria-label=\"the chosen row\"></aside>\n",
                 f);

@@ -39,6 +39,7 @@ void qp_html_put_timing_summary(const qp_bench_report *bench, bool alone, FILE *
     } else if (!pass) {
         (void)fprintf(f, "<p class=notice><b>Timing:</b> %s.\n", headline_of(bench));
     }
+    if (!alone) (void)fputs("<h3>Timing</h3>", f);
     (void)fputs("<dl class=tiles>\n", f);
     for (int i = 0; i < bench->step_count; i++) put_step_tile(&bench->steps[i], f);
     const int rows = bench->verified + bench->not_verified;
@@ -326,7 +327,7 @@ void qp_html_put_timing(const qp_bench_report *bench, FILE *f)
     put_steps(bench, f);
     if (bench->row_count > 0) {
         put_chart("bars-chart", "Time of a node",
-                  "Median of one launch, logarithmic; in the model it is a node’s share of all n.", f);
+                  "Median of one launch, on a logarithmic scale; behind a name, for how many nodes it stands.", f);
         put_chart("roofline-chart", "Roofline",
                   "Work per byte against what is reached in the model, both logarithmic. The lines are the measured "
                   "ceilings; what fits into the caches may lie above them.",
@@ -334,7 +335,7 @@ void qp_html_put_timing(const qp_bench_report *bench, FILE *f)
     }
     if (bench->node_count > 0)
         put_chart("timeline-chart", "Time line of a pass",
-                  "Each node’s median in the model, one after the other; a line is a layer.", f);
+                  "Each node’s median in the model, one after the other, from the start of its layer.", f);
     put_bench_rows(bench, f);
     put_machine(bench, f);
     put_products(&bench->host, f);

@@ -155,7 +155,8 @@
   function valueOf(bits, dtype) {
     if (dtype === "i64") return BigInt.asIntN(64, BigInt("0x" + bits));
     view.setUint32(0, dtype === "bf16" ? parseInt(bits, 16) * 65536 : parseInt(bits, 16));
-    return Number(view.getFloat32(0).toPrecision(9));
+    const value = view.getFloat32(0);
+    return value === 0 ? value : Number(value.toPrecision(9)); /* digits enough to tell floats apart, but no sign of 0 */
   }
 
   /* The place on the line of all floats, as in harness/compare.c: neighbours are one apart, -0 and +0, too. */
@@ -170,6 +171,8 @@
     const distance = Number(placeOf(ours, dtype) - placeOf(golden, dtype));
     return (distance > 0 ? "+" : "") + grouped(distance);
   }
+
+  const plain = (value) => (Object.is(value, -0) ? "-0" : String(value));
 
   /* A double from its bits, and as hexadecimal floating point: "0x1.8p-3". */
   function doubleOf(bits) {
@@ -199,7 +202,7 @@
 
   function histogram(row) {
     const counts = row.more ? row.more[0] : classes.map((name) => (name === "0" ? row.elements : 0));
-    const names = classes.map((name) => name.replaceAll("-", "−").replace("<=", "≤ ").replace(">=", "≥ ").replace("..", " … "));
+    const names = classes.map((name) => name.replaceAll("-", "−").replace("<=", "≤").replace(">=", "≥").split(/(?<=\.\.)/));
     return {
       type: "bar",
       data: {
@@ -212,7 +215,8 @@
       options: {
         plugins: { legend: { display: false }, tooltip: { callbacks: { label: (item) => `${grouped(item.raw)} elements` } } },
         scales: {
-          x: { grid: { display: false }, title: { display: true, text: "ours − golden, in ulp" } },
+          x: { grid: { display: false }, ticks: { autoSkip: false, maxRotation: 0, font: { size: 11 } },
+               title: { display: true, text: "ours − golden, in ulp" } },
           y: { type: "logarithmic", min: 0.8, title: { display: true, text: "elements" },
                ticks: { callback: (value) => (isDecade(value) ? grouped(value) : null) } },
         },
@@ -222,11 +226,11 @@
 
   function worstTable(row) {
     const cell = (bits) => make("td", {}, make("code", {}, "0x" + bits.padStart(width[row.dtype], "0")),
-      String(valueOf(bits, row.dtype)));
+      plain(valueOf(bits, row.dtype)));
     const lines = row.more[1].split(";").map((element) => {
       const [index, golden, ours, fp64] = element.split(" "), exact = doubleOf(fp64);
       return make("tr", {}, make("td", {}, positionOf(Number(index), row)), cell(golden), cell(ours),
-        make("td", {}, make("code", {}, exact.hex), String(exact.value)),
+        make("td", {}, make("code", {}, exact.hex), plain(exact.value)),
         make("td", { className: "number" }, distanceOf(golden, ours, row.dtype)));
     });
     const head = ["position", "golden", "ours", "fp64", "ulp"].map((name) => make("th", { scope: "col" }, name));
@@ -257,16 +261,16 @@
     const signs = { pass: "✓ ", fail: "✗ ", untrusted: "? ", waived: "~ " };
     const tags = [row.mode, `${row.dtype} [${row.shape.join(", ")}]`, row.operation, `kernel ${row.implementation}`, row.order,
       row.gate === "exact" ? "" : `gate: ${row.gate}`].filter(Boolean);
-    const counts = `${grouped(row.differ)} of ${grouped(row.elements)} elements differ`;
-    const far = row.more ? `; at most ${grouped(row.ulp)} ulp, 99 % at most ${grouped(row.more[2])}` : "";
-    const zeros = row.more?.[6] ? `; ${grouped(row.more[6])} zeros of the other sign` : "";
+    const counts = row.why || `${grouped(row.differ)} of ${grouped(row.elements)} elements differ`;
+    const far = row.more ? `99 % of the pairs are at most ${grouped(row.more[2])} ulp apart.` : "";
+    const zeros = row.more?.[6] ? ` ${grouped(row.more[6])} zeros have the other sign.` : "";
     const link = make("a", { href: "#" + row.element.id }, row.key);
     chosen.replaceChildren(
       make("h3", {}, link),
       make("p", { className: "tags" }, make("span", { className: "verdict " + row.verdict }, signs[row.verdict] + row.verdict),
         ...tags.map((tag) => make("span", {}, tag))),
-      make("p", {}, counts + far + zeros + "."),
-      ...(row.why ? [make("p", { className: "why" }, make("b", {}, "Why: "), row.why)] : []),
+      make("p", { className: "why" }, make("b", {}, counts)),
+      ...(far ? [make("p", { className: "soft" }, far + zeros)] : []),
       ...originOf(row),
       make("div", { className: "parts" },
         make("div", {}, make("h4", {}, "Distances"), make("div", { className: "chart" }, make("canvas", { id: "histogram" }))),
@@ -431,9 +435,10 @@
   /* Calls visit(cell element, boundary, mode, pass, layer) for each cell of a boundary. */
   function eachCell(visit) {
     for (const map of findAll(".map")) {
-      const heads = [...map.tHead.rows[0].cells].slice(1), layers = heads[0]?.colSpan ?? 1;
+      const cellsOf = (line) => [...line.cells].slice(1).filter((cell) => !cell.classList.contains("gap"));
+      const heads = cellsOf(map.tHead.rows[0]), layers = heads[0]?.colSpan ?? 1;
       [...map.tBodies[0].rows].forEach((line, boundary) => {
-        const cells = [...line.cells].slice(1).filter((cell) => !cell.classList.contains("rest"));
+        const cells = cellsOf(line);
         const inLayers = cells.length === heads.length * layers;
         cells.forEach((cell, index) => {
           const per = inLayers ? layers : 1, pass = heads[Math.floor(index / per)].textContent.trim();
@@ -469,7 +474,7 @@
     const prompts = distinct(rows.map((row) => row.prompt));
     const select = choice("Prompts", [["", "all together"], ...prompts.map((name) => [name, name])], fillMap);
     find("#map-controls").append(select.label);
-    fillMap("");
+    (window.requestIdleCallback ?? setTimeout)(() => fillMap(select.select.value)); /* it says more of each cell */
   }
 
   /* ---- The error along the depth. ---- */
@@ -483,6 +488,8 @@
     if (some.some((row) => row.cameIn !== null))
       lines.push(["came in", "cameIn", "pink", [2, 3], "triangle"], ["added here", "added", "green", [7, 3], "rect"]);
     const floor = floorOf(some.flatMap((row) => lines.map((line) => row[line[1]])));
+    /* No line from 0 to a number: on this axis it would have no end. */
+    const jumps = (part) => (part.p0.parsed.y === floor) !== (part.p1.parsed.y === floor);
     const layerStarts = some.map((row, index) => row.layer >= 0 && row.layer !== some[index - 1]?.layer);
     return {
       type: "line",
@@ -490,8 +497,10 @@
         labels: some.map((row) => row.key.slice(row.path.length + 1)),
         datasets: lines.map(([label, name, tint, dash, point]) => ({
           label, data: some.map((row) => raised(row[name], floor)), borderColor: colour(tint), backgroundColor: colour(tint),
-          borderDash: dash, borderWidth: 2, pointStyle: point || "circle", pointRadius: point && some.length < 200 ? 2.5 : 0,
-          pointHitRadius: 8, hidden: name === "cameIn" || name === "added",
+          borderDash: dash, borderWidth: 2, pointStyle: point || "circle", pointHitRadius: 8,
+          pointRadius: (item) => (!point || item.raw === floor && some.length > 200 ? 0 : 2.5),
+          segment: { borderColor: (part) => (jumps(part) ? "transparent" : undefined) },
+          hidden: name === "cameIn" || name === "added",
         })),
       },
       options: {
@@ -532,7 +541,7 @@
   const timing = { pass: "" };
   const tints = ["blue", "gold", "green", "pink", "sky", "red", "grey"];
   const ownName = (key) => key.replace(/^model\.layers\.\d+\.?/, "") || "layer’s output";
-  const timeTick = (value) => (isDecade(value) ? seconds(value) : null);
+  const timeTick = (value) => ([1, 2, 5].some((digit) => isDecade(value / digit)) ? seconds(value) : null);
 
   function barsChart() {
     const some = bench.rows.filter((row) => row[0] === timing.pass);
@@ -550,7 +559,7 @@
         plugins: { legend: { position: "top", align: "start" },
                    tooltip: { callbacks: { label: (item) => `${item.dataset.label}: ${seconds(item.raw)}` } } },
         scales: { x: { type: "logarithmic", ticks: { callback: timeTick } },
-                  y: { ticks: { autoSkip: false, font: { size: 11 } }, grid: { display: false } } },
+                  y: { ticks: { autoSkip: false, maxRotation: 0, font: { size: 11 } }, grid: { display: false } } },
       },
     };
   }
@@ -568,15 +577,17 @@
     const intensities = sets.flatMap((set) => set.data.map((point) => point.x));
     const from = Math.min(...intensities) / 2, to = Math.max(...intensities) * 2;
     const line = (label, data, tint, dash) => ({ type: "line", label, data, borderColor: colour(tint), borderDash: dash, borderWidth: 2,
-                                                 backgroundColor: colour(tint), pointRadius: 0, pointHitRadius: 0 });
+                                                 backgroundColor: colour(tint), pointRadius: 0, pointHitRadius: 0,
+                                                 pointStyle: "line" });
     const slope = (bytes) => {
       const top = product && product < bytes * to ? product / bytes : to;
       return [from, Math.max(from, top)].map((x) => ({ x, y: x * bytes }));
     };
     if (intensities.length && copy) sets.push(line(`copy, ${rate(copy, "B/s")}`, slope(copy), "grey", []));
     if (intensities.length && read) sets.push(line(`reading weights, ${rate(read, "B/s")}`, slope(read), "grey", [3, 3]));
+    const ridge = product && Math.max(from, product / (Math.max(copy, read) || Infinity));
     if (intensities.length && product)
-      sets.push(line(`product, ${rate(product, "flop/s")}`, [from, to].map((x) => ({ x, y: product })), "red", [8, 4]));
+      sets.push(line(`product, ${rate(product, "flop/s")}`, [ridge, Math.max(to, ridge)].map((x) => ({ x, y: product })), "red", [8, 4]));
     const tooltip = (item) => `${item.raw.key}: ${rate(item.raw.y, "flop/s")}, ${Number(item.raw.x.toPrecision(3))} flop/B`;
     return {
       type: "scatter",
@@ -594,7 +605,12 @@
     };
   }
 
-  /* A line for each layer, and one for what comes before and after them; a colour for each kind of node. */
+  /* What kind of work a node is, by the last part of its name: for the colours of the time line. */
+  const families = [["norms", "gold", /norm$/], ["matrix products", "blue", /proj$|^lm_head|_qkv$|gate_up|^(o|down)_residual$/],
+    ["attention", "pink", /^(scores|probs|context|gqa_attention)$/], ["element by element, tables", "grey", /(?:)/]];
+  const familyOf = (name) => families.find(([, , pattern]) => pattern.test(name.split(".").at(-1)));
+
+  /* A line for each layer, and one for what comes before and after them. */
   function timelineChart() {
     const lines = new Map(), names = [];
     let stage = "before the layers";
@@ -606,21 +622,22 @@
       lines.get(stage).set(ownName(key), time ?? 0);
       if (!names.includes(ownName(key))) names.push(ownName(key));
     }
+    const legend = families.map(([text, tint]) => ({ text, fillStyle: colour(tint), lineWidth: 0, fontColor: colour("soft") }));
     const totals = [...lines.values()].map((line) => [...line.values()].reduce((sum, time) => sum + time, 0));
-    find("#timeline-chart").parentElement.style.height = `${lines.size * 26 + (innerWidth > 700 ? 170 : 60)}px`;
+    find("#timeline-chart").parentElement.style.height = `${lines.size * 28 + 110}px`;
     return {
       type: "bar",
       data: {
         labels: [...lines.keys()].map((name, index) => `${name}, ${seconds(totals[index])}`),
-        datasets: names.map((name, index) => ({
+        datasets: names.map((name) => ({
           label: name, data: [...lines.values()].map((line) => line.get(name) ?? null), stack: "pass",
-          backgroundColor: colour(tints[index % tints.length]), borderColor: colour("card"), borderWidth: { right: 1 },
-          borderSkipped: false, barPercentage: 0.95, categoryPercentage: 0.9,
+          backgroundColor: colour(familyOf(name)[1]), borderColor: colour("card"), borderWidth: { right: 1 }, borderSkipped: false,
+          barPercentage: 0.95, categoryPercentage: 0.9,
         })),
       },
       options: {
         indexAxis: "y",
-        plugins: { legend: { display: innerWidth > 700, position: "bottom", labels: { boxWidth: 12, font: { size: 11 } } },
+        plugins: { legend: { position: "bottom", onClick: null, labels: { boxWidth: 14, generateLabels: () => legend } },
                    tooltip: { callbacks: { label: (item) => `${item.dataset.label}: ${seconds(item.raw)}` } } },
         scales: { x: { stacked: true, ticks: { callback: (value) => seconds(value) } },
                   y: { stacked: true, ticks: { autoSkip: false }, grid: { display: false } } },
