@@ -99,8 +99,7 @@ static void put_headline(const qp_report *report, FILE *f)
     if (s->rows == 0)
         (void)fputs("Nothing was compared", f);
     else if (s->failed)
-        (void)fprintf(f, "%s of %s rows do not have PyTorch’s bits", qp_figure_count(s->failed).text,
-                      qp_figure_count(s->rows).text);
+        (void)fprintf(f, "%s of %s rows failed", qp_figure_count(s->failed).text, qp_figure_count(s->rows).text);
     else if (s->verdict != QP_VERDICT_PASS)
         (void)fputs("No row failed, but this is no pass", f);
     else if (s->waived)
@@ -208,7 +207,7 @@ static void put_notices(const qp_report *report, FILE *f)
     }
     if (report->not_compared_count) {
         put_notice("Not everything was compared:", f);
-        (void)fprintf(f, "<a href=#not-compared>%s tensors of the golden</a> have no row.\n",
+        (void)fprintf(f, "<a href=#not-compared>tensors of the golden</a> without a row: %s.\n",
                       qp_figure_count(report->not_compared_count).text);
     }
     if (report->problem_count == 0) return;
@@ -325,9 +324,8 @@ static void put_inside_fused(const qp_report *report, FILE *f)
 
 /* ---- The error along the depth: page.js draws it from the table. ---- */
 
-static void put_depth(const qp_report *report, FILE *f)
+static void put_depth(FILE *f)
 {
-    if (report->row_count == 0) return;
     (void)fputs(
         "<section id=depth class=script><div class=head><h2>Error along the depth</h2>"
         "<div id=depth-controls class=controls></div></div>\n"
@@ -393,11 +391,10 @@ static void put_bar(const qp_report *report, const qp_bench_report *bench, FILE 
 {
     (void)fputs(
         "<header class=bar><a class=brand href=#top>qwen3<b>-parity</b></a><nav aria-label=\"parts of this page\">", f);
-    if (report) {
-        (void)fputs("<a href=#map>Map</a>", f);
-        if (report->row_count > 0) (void)fputs("<a href=#depth class=script>Depth</a>", f);
-        (void)fputs("<a href=#boundaries>Boundaries</a><a href=#rows>Rows</a>", f);
-    }
+    if (report && report->row_count > 0)
+        (void)fputs("<a href=#map>Map</a><a href=#depth class=script>Depth</a><a href=#boundaries>Boundaries</a>"
+                    "<a href=#rows>Rows</a>",
+                    f);
     if (bench) (void)fputs("<a href=#timing>Timing</a>", f);
     (void)fputs("</nav><button id=theme class=script type=button>Dark</button></header>\n", f);
 }
@@ -415,31 +412,34 @@ static void put_foot(FILE *f)
     (void)fputs("</script>\n</html>\n", f);
 }
 
+/* What there is to see of rows, if there are any. */
+static qp_status put_details(const qp_html_view *view, FILE *f)
+{
+    const bool any = view->report->row_count > 0;
+    if (any) qp_html_put_map(view, f);
+    if (any) put_depth(f);
+    if (any) qp_html_put_boundaries(view, f);
+    put_inside_fused(view->report, f);
+    put_not_compared(view->report, f);
+    return any ? qp_html_put_rows(view, f) : QP_OK;
+}
+
 static qp_status put_page(const qp_report *report, const qp_bench_report *bench, FILE *f)
 {
     qp_html_view view = { 0 };
     qp_status status = QP_OK;
-    QP_TRY(put_head(report, bench, f));
+    if (report) QP_TRY(qp_html_view_open(report, &view));
+    status = put_head(report, bench, f);
     (void)fputs("<body id=top>\n", f);
     put_bar(report, bench, f);
     (void)fputs("<main>\n", f);
-    if (report) {
-        QP_TRY(qp_html_view_open(report, &view));
-        put_summary(&view, f);
-        if (bench) qp_html_put_timing_summary(bench, false, f);
-        qp_html_put_map(&view, f);
-        put_depth(report, f);
-        qp_html_put_boundaries(&view, f);
-        put_inside_fused(report, f);
-        put_not_compared(report, f);
-        status = qp_html_put_rows(&view, f);
-        qp_html_view_close(&view);
-    } else if (bench) {
-        qp_html_put_timing_summary(bench, true, f);
-    }
+    if (report) put_summary(&view, f);
+    if (bench) qp_html_put_timing_summary(bench, report == NULL, f);
+    if (report && status == QP_OK) status = put_details(&view, f);
     if (bench) qp_html_put_timing(bench, f);
     (void)fputs("</main>\n", f);
     put_foot(f);
+    if (report) qp_html_view_close(&view);
     return status;
 }
 

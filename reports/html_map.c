@@ -14,15 +14,15 @@ static const char *const pass_names[QP_PASSES] = { "prefill", "decode" };
 static int class_of(const qp_html_sum *sum)
 {
     const double share = sum->elements > 0 ? (double)sum->mismatches / (double)sum->elements : 1.0;
-    if (sum->mismatches == 0) return sum->verdict == QP_VERDICT_FAIL ? 4 : 0;
-    return share < 0.001 ? 1 : share < 0.01 ? 2 : share < 0.1 ? 3 : 4;
+    if (sum->mismatches > 0) return share < 0.001 ? 1 : share < 0.01 ? 2 : share < 0.1 ? 3 : 4;
+    return sum->verdict == QP_VERDICT_PASS ? 0 : sum->verdict == QP_VERDICT_FAIL ? 4 : 5;
 }
 
 static char letter_of(const qp_html_sum *sum)
 {
     if (sum->stray > 0) return 'N';
-    if (sum->mismatches == 0 && sum->verdict != QP_VERDICT_PASS) return sum->verdict == QP_VERDICT_FAIL ? '!' : '?';
-    return sum->ulp >= 8.0 ? '8' : sum->ulp >= 4.0 ? '4' : sum->ulp >= 2.0 ? '2' : sum->mismatches > 0 ? '1' : '0';
+    if (sum->mismatches > 0) return sum->ulp >= 8.0 ? '8' : sum->ulp >= 4.0 ? '4' : sum->ulp >= 2.0 ? '2' : '1';
+    return sum->verdict == QP_VERDICT_PASS ? '0' : sum->verdict == QP_VERDICT_FAIL ? '!' : '?';
 }
 
 /* Of one layer, or over all of them. Exact cells are the rule, and as short as can be. */
@@ -112,7 +112,7 @@ static void put_legend(FILE *f)
                 "<span class=m3>&lt; 10 %</span> <span class=m4>more</span>\n"
                 "<p>Letter, the largest distance in ulp: <b>0</b> every bit equal, <b>1</b> one, <b>2</b> to 3, "
                 "<b>4</b> to 7, <b>8</b> or more, <b>N</b> a NaN or an infinity out of place, <b>!</b> a failure "
-                "without a difference, <b>?</b> too little to judge by</div>\n",
+                "without a difference, <b>?</b> equal, but too little to judge by</div>\n",
                 f);
 }
 

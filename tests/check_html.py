@@ -146,6 +146,7 @@ def check_first_screen(browser):
     browser.open("empty")
     require("FAIL" in browser.find("#summary .stamp").text, "nothing compared looks like success")
     require("Nothing was compared" in browser.find("h1").text, "nothing compared is not said")
+    same(browser.texts("nav a"), [], "links to what is not there")
     browser.open("bench")
     require("PASS" in browser.find("#timing-summary .stamp").text, "bench: no PASS")
 
@@ -231,7 +232,7 @@ def check_chosen_row(browser):
     browser.open("failing")
     browser.run("document.querySelector('#rows-table tbody tr:nth-child(9)').click()")
     same(browser.texts("#chosen h3"), ["aistonia/prefill/model.layers.0.input_layernorm"], "chosen")
-    same(browser.texts("#rows-table tr[aria-selected=true] td:nth-child(2)"), ["local"], "marked")
+    same(browser.texts("#rows-table tr[aria-current=true] td:nth-child(2)"), ["local"], "marked")
     same(browser.texts("#worst tbody tr:first-child td"),
          ["token 0, channel 1", "0x3fe11.7578125", "0x3fe21.765625", browser.texts("#worst tbody td:nth-child(4)")[0], "+1"],
          "the worst element")

@@ -45,6 +45,13 @@ static long write_page(const char *name, const qp_report *report, const qp_bench
     return (long)found.st_size;
 }
 
+static void refuse_a_folder_that_is_not_there(const qp_report *report)
+{
+    char path[1024];
+    (void)snprintf(path, sizeof path, "%s/no/such/page.html", folder);
+    require(qp_write_html(report, NULL, path) == QP_IO, "a page was written to nowhere");
+}
+
 /* ---- Runs of the embedded model. ---- */
 
 #define MODEL QP_SOURCE_DIR "/golden/qwen3-tiny"
@@ -210,6 +217,7 @@ static void write_large(void)
     const qp_report none = report_of(0);
     qp_report exact = report_of(MANY_ROWS);
     const long fixed = write_page("empty", &none, NULL);
+    refuse_a_folder_that_is_not_there(&none);
     (void)write_page("large-exact", &exact, NULL);
     for (int i = 0; i < MANY_ROWS; i++) make_row_fail(i);
     const qp_report half = report_of(MANY_ROWS / 2), whole = report_of(MANY_ROWS);

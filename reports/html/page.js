@@ -5,7 +5,7 @@
 (() => {
   const find = (selector, within = document) => within.querySelector(selector);
   const findAll = (selector, within = document) => [...within.querySelectorAll(selector)];
-  const list = (id) => JSON.parse(find("#" + id)?.textContent ?? "[]");
+  const read = (id) => JSON.parse(find("#" + id)?.textContent ?? "[]");
 
   /* An element with properties, and children that are elements or text. */
   function make(tag, properties = {}, ...children) {
@@ -111,8 +111,8 @@
   /* ---- The rows, as they stand in the table. ---- */
 
   const table = find("#rows-table"), body = table?.tBodies[0];
-  const kinds = list("kinds"), classes = list("ulp-classes");
-  const more = list("more"); /* of the rows that differ, in their order */
+  const kinds = read("kinds"), classes = read("ulp-classes");
+  const more = read("more"); /* of the rows that differ, in their order */
   const boundaries = findAll("#boundaries tbody th").map((cell) => cell.textContent);
   /* How a key ends that belongs to the boundary; what stands before is the pass. */
   const patterns = boundaries.map((name) => {
@@ -202,7 +202,7 @@
 
   function histogram(row) {
     const counts = row.more ? row.more[0] : classes.map((name) => (name === "0" ? row.elements : 0));
-    const names = classes.map((name) => name.replaceAll("-", "−").replace("<=", "≤").replace(">=", "≥").split(/(?<=\.\.)/));
+    const names = classes.map((name) => name.replaceAll("-", "−").replace("<=", "≤").replace(">=", "≥").split(/(?<=\.\.|≤|≥)/));
     return {
       type: "bar",
       data: {
@@ -215,7 +215,7 @@
       options: {
         plugins: { legend: { display: false }, tooltip: { callbacks: { label: (item) => `${grouped(item.raw)} elements` } } },
         scales: {
-          x: { grid: { display: false }, ticks: { autoSkip: false, maxRotation: 0, font: { size: 11 } },
+          x: { grid: { display: false }, ticks: { autoSkip: false, maxRotation: 0, font: { size: innerWidth < 560 ? 9 : 11 } },
                title: { display: true, text: "ours − golden, in ulp" } },
           y: { type: "logarithmic", min: 0.8, title: { display: true, text: "elements" },
                ticks: { callback: (value) => (isDecade(value) ? grouped(value) : null) } },
@@ -274,8 +274,8 @@
       ...originOf(row),
       make("div", { className: "parts" },
         make("div", {}, make("h4", {}, "Distances"), make("div", { className: "chart" }, make("canvas", { id: "histogram" }))),
-        make("div", { className: "scroll", tabIndex: 0 }, ...(row.more ? [make("h4", {}, "Worst elements"), worstTable(row)] : []),
-          make("h4", {}, "Errors"), errorTable(row))));
+        ...(row.more ? [make("div", { className: "scroll", tabIndex: 0 }, make("h4", {}, "Worst elements"), worstTable(row))] : []),
+        make("div", {}, make("h4", {}, "Errors"), errorTable(row))));
     find("#histogram").setAttribute("role", "img");
     find("#histogram").setAttribute("aria-label", "histogram of the distances in ulp");
     charts.get("histogram")?.chart?.destroy();
@@ -285,9 +285,9 @@
 
   let current = null;
   function choose(row) {
-    current?.element.removeAttribute("aria-selected");
+    current?.element.removeAttribute("aria-current");
     current = row;
-    row.element.setAttribute("aria-selected", "true");
+    row.element.setAttribute("aria-current", "true");
     describe(row);
   }
 
@@ -410,10 +410,10 @@
 
   /* The same rule as in reports/html_map.c. */
   function look(cell) {
-    const share = cell.elements > 0 ? cell.differ / cell.elements : 1;
-    const level = !cell.differ ? (cell.verdict === "fail" ? 4 : 0) : share < 0.001 ? 1 : share < 0.01 ? 2 : share < 0.1 ? 3 : 4;
-    const letter = cell.stray > 0 ? "N" : !cell.differ && cell.verdict ? (cell.verdict === "fail" ? "!" : "?")
-      : cell.ulp >= 8 ? "8" : cell.ulp >= 4 ? "4" : cell.ulp >= 2 ? "2" : cell.differ ? "1" : "0";
+    const share = cell.elements > 0 ? cell.differ / cell.elements : 1, isFailed = cell.verdict === "fail";
+    if (!cell.differ) return !cell.verdict ? { level: 0, letter: "0" } : isFailed ? { level: 4, letter: "!" } : { level: 5, letter: "?" };
+    const level = share < 0.001 ? 1 : share < 0.01 ? 2 : share < 0.1 ? 3 : 4;
+    const letter = cell.stray > 0 ? "N" : cell.ulp >= 8 ? "8" : cell.ulp >= 4 ? "4" : cell.ulp >= 2 ? "2" : "1";
     return { level, letter };
   }
 
@@ -537,7 +537,7 @@
 
   /* ---- Timing. ---- */
 
-  const bench = find("#bench") ? list("bench") : null;
+  const bench = find("#bench") ? read("bench") : null;
   const timing = { pass: "" };
   const tints = ["blue", "gold", "green", "pink", "sky", "red", "grey"];
   const ownName = (key) => key.replace(/^model\.layers\.\d+\.?/, "") || "layer’s output";
@@ -549,7 +549,7 @@
     return {
       type: "bar",
       data: {
-        labels: some.map((row) => (row[3] > 1 ? `${row[1]} (${row[3]})` : row[1])),
+        labels: some.map((row) => ownName(row[1]) + (row[3] > 1 ? ` (${row[3]})` : "")),
         datasets: [["cold", 6, "blue"], ["hot", 7, "gold"], ["in model", 8, "green"]].map(([label, column, tint]) => ({
           label, data: some.map((row) => row[column]), backgroundColor: colour(tint), barPercentage: 0.9, categoryPercentage: 0.8,
         })),
@@ -557,9 +557,10 @@
       options: {
         indexAxis: "y",
         plugins: { legend: { position: "top", align: "start" },
-                   tooltip: { callbacks: { label: (item) => `${item.dataset.label}: ${seconds(item.raw)}` } } },
+                   tooltip: { callbacks: { title: (items) => some[items[0].dataIndex][1],
+                                           label: (item) => `${item.dataset.label}: ${seconds(item.raw)}` } } },
         scales: { x: { type: "logarithmic", ticks: { callback: timeTick } },
-                  y: { ticks: { autoSkip: false, maxRotation: 0, font: { size: 11 } }, grid: { display: false } } },
+                  y: { ticks: { autoSkip: false, maxRotation: 0, font: { size: innerWidth < 560 ? 9 : 11 } }, grid: { display: false } } },
       },
     };
   }
@@ -613,11 +614,11 @@
   /* A line for each layer, and one for what comes before and after them. */
   function timelineChart() {
     const lines = new Map(), names = [];
-    let stage = "before the layers";
+    let stage = "before";
     for (const [, key, time] of bench.nodes.filter((node) => node[0] === timing.pass)) {
       const layer = /^model\.layers\.(\d+)/.exec(key);
       if (layer) stage = `layer ${layer[1]}`;
-      else if (stage.startsWith("layer")) stage = "after the layers";
+      else if (stage.startsWith("layer")) stage = "after";
       if (!lines.has(stage)) lines.set(stage, new Map());
       lines.get(stage).set(ownName(key), time ?? 0);
       if (!names.includes(ownName(key))) names.push(ownName(key));
