@@ -112,7 +112,7 @@ static void put_legend(FILE *f)
                 "<span class=m3>&lt; 10 %</span> <span class=m4>more</span>\n"
                 "<p>Letter, the largest distance in ulp: <b>0</b> every bit equal, <b>1</b> one, <b>2</b> to 3, "
                 "<b>4</b> to 7, <b>8</b> or more, <b>N</b> a NaN or an infinity out of place, <b>!</b> a failure "
-                "without a difference, <b>?</b> equal, but too little to judge by</div>\n",
+                "without a difference, <b>?</b> equal, but untrusted</div>\n",
                 f);
 }
 

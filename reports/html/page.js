@@ -483,14 +483,22 @@
 
   function depthChart() {
     const some = rows.filter((row) => row.path === depth.path && row.mode === depth.mode && row.dtype !== "i64");
-    const lines = [["ours − golden", "oursGolden", "red", [], "circle"], ["ours − fp64", "oursFp64", "blue", [], false],
-      ["golden − fp64", "goldenFp64", "gold", [4, 4], false]];
+    const lines = [["ours − golden", "oursGolden", "red", [], "circle"], ["golden − fp64", "goldenFp64", "gold", [5, 4], false],
+      ["ours − fp64", "oursFp64", "blue", [], false]]; /* an earlier one is drawn over a later one */
     if (some.some((row) => row.cameIn !== null))
       lines.push(["came in", "cameIn", "pink", [2, 3], "triangle"], ["added here", "added", "green", [7, 3], "rect"]);
     const floor = floorOf(some.flatMap((row) => lines.map((line) => row[line[1]])));
     /* No line from 0 to a number: on this axis it would have no end. */
     const jumps = (part) => (part.p0.parsed.y === floor) !== (part.p1.parsed.y === floor);
-    const layerStarts = some.map((row, index) => row.layer >= 0 && row.layer !== some[index - 1]?.layer);
+    const layers = Math.max(0, ...some.map((row) => row.layer + 1)), each = Math.ceil(layers / (innerWidth / 70));
+    const layerName = (index) => {
+      const layer = some[index].layer;
+      if (layer < 0 || layer === some[index - 1]?.layer) return null;
+      return layer % each ? "" : layers > 8 ? String(layer) : `layer ${layer}`;
+    };
+    /* Of many points only those that no line leads to. */
+    const isPoint = ({ dataset: { data }, dataIndex: at }) => some.length < 200 ||
+      (data[at] > floor && (data[at - 1] === floor || data[at + 1] === floor));
     return {
       type: "line",
       data: {
@@ -498,7 +506,7 @@
         datasets: lines.map(([label, name, tint, dash, point]) => ({
           label, data: some.map((row) => raised(row[name], floor)), borderColor: colour(tint), backgroundColor: colour(tint),
           borderDash: dash, borderWidth: 2, pointStyle: point || "circle", pointHitRadius: 8,
-          pointRadius: (item) => (!point || item.raw === floor && some.length > 200 ? 0 : 2.5),
+          pointRadius: (item) => (point && isPoint(item) ? 2.5 : 0), clip: 6,
           segment: { borderColor: (part) => (jumps(part) ? "transparent" : undefined) },
           hidden: name === "cameIn" || name === "added",
         })),
@@ -511,8 +519,7 @@
           tooltip: { callbacks: { label: (item) => `${item.dataset.label}: ${item.raw <= floor ? "0" : short(item.raw)}` } },
         },
         scales: {
-          x: { ticks: { autoSkip: false, maxRotation: 0,
-                        callback: (value) => (layerStarts[value] ? `layer ${some[value].layer}` : null) } },
+          x: { ticks: { autoSkip: false, maxRotation: 0, callback: layerName }, title: { display: layers > 8, text: "layer" } },
           y: { type: "logarithmic", min: floor,
                title: { display: true, text: "root mean square" },
                ticks: { callback: (value) => (value === floor ? "0" : isDecade(value) ? value.toExponential(0) : null) } },
