@@ -328,6 +328,14 @@ qp_status qp_json_get_string(qp_json_node object, const char *key, const char **
     return qp_json_as_string(member, value);
 }
 
+qp_status qp_json_copy_string(qp_json_node object, const char *key, char *text, size_t size)
+{
+    const char *value = NULL;
+    QP_TRY(qp_json_get_string(object, key, &value));
+    (void)snprintf(text, size, "%s", value);
+    return QP_OK;
+}
+
 qp_status qp_json_get_object(qp_json_node object, const char *key, qp_json_node *value)
 {
     qp_json_node member = object;
@@ -562,12 +570,27 @@ qp_status qp_json_write_text(const qp_json_writer *writer, char **text)
     return QP_OK;
 }
 
+static qp_status write_text(const char *text, FILE *file, const char *path)
+{
+    const bool written = fputs(text, file) >= 0 && fflush(file) == 0;
+    return written ? QP_OK : qp_fail(QP_IO, "%s cannot be written: %s", path, strerror(errno));
+}
+
 qp_status qp_json_write_file(const qp_json_writer *writer, FILE *file, const char *path)
 {
     char *text;
     QP_TRY(qp_json_write_text(writer, &text));
-    const bool written = fputs(text, file) >= 0 && fflush(file) == 0;
-    const int reason = errno;
+    const qp_status status = write_text(text, file, path);
     free(text);
-    return written ? QP_OK : qp_fail(QP_IO, "%s cannot be written: %s", path, strerror(reason));
+    return status;
+}
+
+qp_status qp_json_write_line(const qp_json_writer *writer, FILE *file, const char *path)
+{
+    QP_TRY(qp_json_writer_status(writer));
+    char *const printed = cJSON_PrintUnformatted(writer->root);
+    if (printed == NULL) return qp_fail(QP_NO_MEMORY, "not enough memory to print JSON");
+    qp_status status = write_text(printed, file, path);
+    cJSON_free(printed);
+    return status == QP_OK ? write_text("\n", file, path) : status;
 }

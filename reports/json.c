@@ -103,10 +103,10 @@ static void put_worst(qp_json_writer *w, const qp_row *row)
     qp_json_close(w);
 }
 
-/* The members of a row, into the object that is open. */
-static void put_row(qp_json_writer *w, const qp_row *row)
+void qp_json_put_verify_row(qp_json_writer *w, const qp_row *row)
 {
     const qp_comparison *c = &row->comparison;
+    qp_json_open_object(w, NULL);
     qp_json_put_string(w, "key", row->key);
     qp_json_put_string(w, "operation", row->operation);
     qp_json_put_string(w, "implementation", row->implementation);
@@ -153,10 +153,10 @@ static void put_row(qp_json_writer *w, const qp_row *row)
         qp_json_close(w);
     }
     qp_json_put_double(w, "seconds", row->seconds);
+    qp_json_close(w);
 }
 
-/* What is known before the first row. */
-static void put_head(qp_json_writer *w, const qp_report *report, const char *schema)
+void qp_json_put_verify_head(qp_json_writer *w, const qp_report *report, const char *schema)
 {
     qp_json_put_string(w, "schema", schema);
     qp_json_put_environment(w, &report->environment, &report->device);
@@ -169,14 +169,10 @@ static void put_report(qp_json_writer *w, const qp_report *report)
 {
     const qp_report_summary *summary = &report->summary;
     qp_json_open_object(w, NULL);
-    put_head(w, report, QP_VERIFY_SCHEMA);
+    qp_json_put_verify_head(w, report, QP_VERIFY_SCHEMA);
     qp_json_put_bool(w, "complete", report->complete);
     qp_json_open_array(w, "rows");
-    for (int i = 0; i < report->row_count; i++) {
-        qp_json_open_object(w, NULL);
-        put_row(w, &report->rows[i]);
-        qp_json_close(w);
-    }
+    for (int i = 0; i < report->row_count; i++) qp_json_put_verify_row(w, &report->rows[i]);
     qp_json_close(w);
     qp_json_open_array(w, "not_compared");
     for (int i = 0; i < report->not_compared_count; i++) {
