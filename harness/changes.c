@@ -120,7 +120,7 @@ static qp_status compare_around(qp_changes *c, const around *was, const around *
     (void)snprintf(is_threads, sizeof is_threads, "%d", is->environment->threads);
     QP_TRY(add_difference(c, "processors", timed && !on_card, was_threads, is_threads));
     QP_TRY(add_difference(c, "planted fault", true, was->fault, is->fault));
-    QP_TRY(add_difference(c, "model", timed, was->model, is->model));
+    QP_TRY(add_difference(c, "model", false, was->model, is->model));
     QP_TRY(add_difference(c, "golden's path", false, was->golden->path, is->golden->path));
     QP_TRY(add_difference(c, "plan", false, was->plan, is->plan));
     QP_TRY(add_difference(c, "filter", false, was->only, is->only));
