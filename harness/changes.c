@@ -95,6 +95,7 @@ typedef struct around {
     const qp_device_facts *device;
     const qp_golden_facts *golden;
     const char *model, *backend, *plan, *fault, *only;
+    bool complete;
 } around;
 
 static qp_status compare_versions(qp_changes *c, const char *what, int was, int is)
@@ -119,6 +120,8 @@ static qp_status compare_around(qp_changes *c, const around *was, const around *
     (void)snprintf(was_threads, sizeof was_threads, "%d", was->environment->threads);
     (void)snprintf(is_threads, sizeof is_threads, "%d", is->environment->threads);
     QP_TRY(add_difference(c, "processors", timed && !on_card, was_threads, is_threads));
+    QP_TRY(add_difference(c, "the run's end", true, was->complete ? "reached" : "not reached",
+                          is->complete ? "reached" : "not reached"));
     QP_TRY(add_difference(c, "planted fault", true, was->fault, is->fault));
     QP_TRY(add_difference(c, "model", false, was->model, is->model));
     QP_TRY(add_difference(c, "golden's path", false, was->golden->path, is->golden->path));
@@ -197,10 +200,10 @@ static qp_status merge_rows(qp_changes *c, const qp_report *was, const qp_row *c
 
 qp_status qp_changes_of_verify(const qp_report *was, const qp_report *is, qp_changes *changes)
 {
-    const around before = { &was->environment, &was->device, &was->golden, was->model,
-                            was->backend,      was->plan,    was->fault,   was->only };
-    const around after = { &is->environment, &is->device, &is->golden, is->model,
-                           is->backend,      is->plan,    is->fault,   is->only };
+    const around before = { &was->environment, &was->device, &was->golden, was->model,   was->backend,
+                            was->plan,         was->fault,   was->only,    was->complete };
+    const around after = { &is->environment, &is->device, &is->golden, is->model,   is->backend,
+                           is->plan,         is->fault,   is->only,    is->complete };
     const qp_row **was_rows = sorted_rows(was), **is_rows = sorted_rows(is);
     *changes = (qp_changes){ 0 };
     qp_status status = was_rows && is_rows ? QP_OK : no_memory();
@@ -331,10 +334,10 @@ static qp_status compare_measurements(qp_changes *c, const qp_bench_report *was,
 qp_status qp_changes_of_bench(const qp_bench_report *was, const qp_bench_report *is, double max_slow_down,
                               qp_changes *changes)
 {
-    const around before = { &was->environment, &was->device, &was->golden, was->model,
-                            was->backend,      was->plan,    was->fault,   was->only };
-    const around after = { &is->environment, &is->device, &is->golden, is->model,
-                           is->backend,      is->plan,    is->fault,   is->only };
+    const around before = { &was->environment, &was->device, &was->golden, was->model,   was->backend,
+                            was->plan,         was->fault,   was->only,    was->complete };
+    const around after = { &is->environment, &is->device, &is->golden, is->model,   is->backend,
+                           is->plan,         is->fault,   is->only,    is->complete };
     *changes = (qp_changes){ .max_slow_down = max_slow_down };
     qp_status status = compare_around(changes, &before, &after, true);
     if (status == QP_OK) status = compare_measurements(changes, was, is);

@@ -240,6 +240,7 @@ static void put_report(qp_json_writer *w, const qp_bench_report *report)
     qp_json_put_uint64(w, "flush_bytes", report->flush_bytes);
     qp_json_put_double(w, "mark_overhead_ns", nanoseconds(report->mark_overhead));
     if (report->clock > 0.0) qp_json_put_double(w, "clock_hz", report->clock);
+    qp_json_put_bool(w, "complete", report->complete);
     put_ceilings(w, &report->ceilings);
     put_host(w, &report->host);
     qp_json_open_array(w, "rows");

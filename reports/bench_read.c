@@ -131,11 +131,6 @@ static qp_status read_rows(qp_json_node root, qp_bench_report *report)
     if (at % QP_PROTOCOLS != 0)
         return qp_fail(QP_FORMAT, "%s ends in the middle of a row's protocols", qp_json_origin(root.document));
     report->row_count = at / QP_PROTOCOLS;
-    for (int i = 0; i < report->row_count; i++) {
-        report->verified += report->rows[i].verified != NULL;
-        report->failed += report->rows[i].failed;
-        report->not_verified += !report->rows[i].verified && !report->rows[i].failed;
-    }
     return QP_OK;
 }
 
@@ -167,10 +162,8 @@ static qp_status read_steps(qp_json_node root, qp_bench_report *report)
     QP_TRY(qp_json_get_array(root, "steps", &list));
     if (qp_json_count(list) > MOST)
         return qp_fail(QP_FORMAT, "%s has more than %d steps", qp_json_origin(root.document), MOST);
-    for (qp_json_node n = qp_json_first(list); n.item; n = qp_json_next(n)) {
-        QP_TRY(read_step(n, &report->steps[report->step_count]));
-        report->failed += report->steps[report->step_count++].failed;
-    }
+    for (qp_json_node n = qp_json_first(list); n.item; n = qp_json_next(n))
+        QP_TRY(read_step(n, &report->steps[report->step_count++]));
     return QP_OK;
 }
 
@@ -229,7 +222,9 @@ qp_status qp_read_bench(qp_json_node root, qp_bench_report *report)
     QP_TRY(read_rows(root, report));
     QP_TRY(read_steps(root, report));
     QP_TRY(read_nodes(root, report));
+    QP_TRY(qp_json_get_bool_or(root, "complete", true, &report->complete)); /* the first schema's always are */
     QP_TRY(qp_json_get_double(root, "seconds", &report->seconds));
+    qp_bench_report_count(report);
     const qp_json_node summary = qp_json_find(root, "summary");
     return qp_json_get_int64(summary, "dropped", &report->dropped);
 }

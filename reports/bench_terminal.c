@@ -347,10 +347,11 @@ void qp_bench_print(const qp_bench_report *report, qp_terminal_style style, FILE
         page_start(&p, DIM), page_stop(&p, DIM));
     print_host(&p, report);
     print_no_time(&p, report);
-    const colour c = report->failed ? RED : report->verified ? GREEN : YELLOW;
+    if (!report->complete) (void)fprintf(stream, "%sthe run did not end%s\n", page_start(&p, RED), page_stop(&p, RED));
+    const colour c = report->failed || !report->complete ? RED : report->verified ? GREEN : YELLOW;
     (void)fprintf(stream, "%s%s%s  %d rows verified, %d failed, %d not verified; %.1f s\n", page_start(&p, c),
-                  report->failed     ? "FAIL"
-                  : report->verified ? "PASS"
-                                     : "NOTHING VERIFIED",
+                  report->failed || !report->complete ? "FAIL"
+                  : report->verified                  ? "PASS"
+                                                      : "NOTHING VERIFIED",
                   page_stop(&p, c), report->verified, report->failed, report->not_verified, report->seconds);
 }

@@ -12,7 +12,8 @@
 #define QP_VERIFY_SCHEMA "qwen3-parity-verify/2"
 #define QP_JOURNAL_SCHEMA "qwen3-parity-verify-journal/2" /* journal.h */
 #define QP_BENCH_SCHEMA "qwen3-parity-bench/2"
-#define QP_BENCH_SCHEMA_1 "qwen3-parity-bench/1" /* the same without `nodes` and the golden's attributes: only read */
+#define QP_BENCH_SCHEMA_1                                                                                              \
+    "qwen3-parity-bench/1" /* the same without `complete`, `nodes` and the golden's attributes: only read */
 
 /* The member `environment`: the program, the machine, the device and the time. */
 void qp_json_put_environment(qp_json_writer *writer, const qp_environment *environment, const qp_device_facts *device);

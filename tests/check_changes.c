@@ -217,7 +217,9 @@ static void make_bench(qp_bench_row *rows, qp_bench_report *report)
         rows[i].verified = "cpu";
         for (int p = 0; p < QP_PROTOCOLS; p++) rows[i].time[p].seconds = times(9.9e-6, 10e-6, 10.1e-6);
     }
-    *report = (qp_bench_report){ .model = "m", .backend = "cpu", .row_count = 2, .rows = rows, .step_count = 1 };
+    *report = (qp_bench_report){
+        .model = "m", .backend = "cpu", .complete = true, .row_count = 2, .rows = rows, .step_count = 1
+    };
     (void)snprintf(report->plan, sizeof report->plan, "reference");
     report->steps[0] = (qp_bench_step){ .name = "decode_step", .tokens = 1, .context = 128, .verified = "cpu" };
     report->steps[0].time.seconds = report->steps[0].wall = times(99e-6, 100e-6, 101e-6);

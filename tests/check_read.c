@@ -188,6 +188,39 @@ START_TEST(test_a_journal_keeps_the_rows_of_a_run_that_did_not_end)
 }
 END_TEST
 
+static int keeps_before_the_crash;
+
+static qp_status keep_and_crash(void *path, const qp_bench_report *report)
+{
+    QP_TRY(qp_bench_write_json(report, path));
+    return --keeps_before_the_crash > 0 ? QP_OK : qp_fail(QP_DEVICE, "the device is gone");
+}
+
+START_TEST(test_a_bench_that_did_not_end_keeps_its_rows)
+{
+    char *path = path_of("partial.json");
+    qp_bench_report report;
+    const qp_bench_options options = { .model = MODEL,
+                                       .selection = { .backend = QP_CPU },
+                                       .only = "model.layers.*proj",
+                                       .decode = true,
+                                       .prefill_tokens = -1,
+                                       .context = 8,
+                                       .samples = 1,
+                                       .sink = keep_and_crash,
+                                       .sink_context = path };
+    keeps_before_the_crash = 2;
+    ck_assert_int_eq(qp_bench(&runtime, NULL, &options, &report), QP_DEVICE);
+    ck_assert_msg(qp_saved_report_open(path, &saved) == QP_OK, "%s", qp_last_error());
+    ck_assert(saved.is_bench && !saved.bench.complete);
+    ck_assert_int_eq(saved.bench.verified, 2);
+    ck_assert_ptr_null(saved.bench.rows[0].time[QP_PROTOCOL_COLD].why);
+    ck_assert_ptr_nonnull(saved.bench.rows[0].time[QP_PROTOCOL_IN_MODEL].why);
+    qp_saved_report_close(&saved);
+    free(path);
+}
+END_TEST
+
 START_TEST(test_a_journal_goes_when_the_report_is_there)
 {
     qp_journal journal;
@@ -276,6 +309,7 @@ int main(void)
     tcase_add_test(tcase, test_a_report_of_verify_is_the_same_when_written_again);
     tcase_add_test(tcase, test_a_report_of_bench_is_the_same_when_written_again);
     tcase_add_test(tcase, test_a_journal_keeps_the_rows_of_a_run_that_did_not_end);
+    tcase_add_test(tcase, test_a_bench_that_did_not_end_keeps_its_rows);
     tcase_add_test(tcase, test_a_journal_goes_when_the_report_is_there);
     tcase_add_test(tcase, test_what_is_no_report_is_refused);
     tcase_add_test(tcase, test_damaged_reports_do_no_harm);

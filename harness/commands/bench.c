@@ -1,9 +1,11 @@
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "../../reports/reports.h"
 #include "../bench.h"
 #include "commands.h"
+#include "outputs.h"
 
 static qp_run_options run_options = QP_RUN_OPTIONS_DEFAULT;
 static const char *golden_path, *only, *json_path, *html_path, *phase = "both";
@@ -62,10 +64,15 @@ static void describe_model(const qp_run_context *run, char *text, size_t size)
         (void)snprintf(text, size, "%s", run->model_path);
 }
 
+/* A qp_bench_sink: what is known so far, in a file beside the report's while the bench runs. */
+static qp_status keep_partial(void *path, const qp_bench_report *report) { return qp_bench_write_json(report, path); }
+
 static qp_status bench(const qp_run_context *run, const qp_golden *golden, int *exit_code)
 {
-    char model[PATH_MAX + 64];
+    char model[PATH_MAX + 64], partial[PATH_MAX + 16];
     qp_bench_report report;
+    const bool keeps = json_path && !profile && qp_outputs_is_file(json_path);
+    if (keeps) (void)snprintf(partial, sizeof partial, "%s.partial.json", json_path);
     describe_model(run, model, sizeof model);
     const qp_bench_options bench_options = { .model = model,
                                              .golden_path = golden_path,
@@ -79,12 +86,15 @@ static qp_status bench(const qp_run_context *run, const qp_golden *golden, int *
                                              .samples = samples,
                                              .seed = (uint64_t)run_options.seed,
                                              .profile = profile,
-                                             .progress = qp_progress_line };
+                                             .progress = qp_progress_line,
+                                             .sink = keeps ? keep_partial : NULL,
+                                             .sink_context = partial };
     const qp_status benched = qp_bench(&run->runtime, golden, &bench_options, &report);
     qp_progress_line(NULL, 1, 1, "");
     QP_TRY(benched);
     qp_bench_print(&report, (qp_terminal_style){ .color = qp_wants_color(stdout) }, stdout);
     qp_status status = json_path ? qp_bench_write_json(&report, json_path) : QP_OK;
+    if (status == QP_OK && keeps) (void)unlink(partial);
     if (status == QP_OK && html_path) status = qp_write_html(NULL, &report, html_path);
     *exit_code = report.profiled ? QP_EXIT_OK : qp_exit_of_bench(&report);
     qp_bench_close(&report);

@@ -17,7 +17,7 @@ int qp_exit_of_report(const qp_report *report)
 
 int qp_exit_of_bench(const qp_bench_report *report)
 {
-    if (report->failed) return QP_EXIT_VERDICT;
+    if (report->failed || !report->complete) return QP_EXIT_VERDICT;
     return report->verified ? QP_EXIT_OK : QP_EXIT_NOTHING;
 }
 

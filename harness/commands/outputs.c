@@ -42,12 +42,17 @@ qp_status qp_outputs_path(const char *folder, const char *name, char **path)
     return QP_OK;
 }
 
-qp_status qp_outputs_json_path(const qp_outputs *outputs, char **path)
+bool qp_outputs_is_file(const char *path)
 {
     struct stat found;
+    return stat(path, &found) != 0 || S_ISREG(found.st_mode);
+}
+
+qp_status qp_outputs_json_path(const qp_outputs *outputs, char **path)
+{
     *path = NULL;
     if (outputs->folder) return qp_outputs_path(outputs->folder, "report.json", path);
-    if (!outputs->json || (stat(outputs->json, &found) == 0 && !S_ISREG(found.st_mode))) return QP_OK;
+    if (!outputs->json || !qp_outputs_is_file(outputs->json)) return QP_OK;
     *path = strdup(outputs->json);
     return *path ? QP_OK : qp_fail(QP_NO_MEMORY, "no memory for the path of the report");
 }

@@ -26,6 +26,9 @@ QP_MUST_USE qp_status qp_outputs_prepare(const qp_outputs *outputs);
 /* A path in the folder. The caller frees *path. */
 QP_MUST_USE qp_status qp_outputs_path(const char *folder, const char *name, char **path);
 
+/* Whether the path is a plain file, or will be one: not a pipe, a device or a folder. */
+bool qp_outputs_is_file(const char *path);
+
 /* Where the JSON goes, or will first, of those that are files; NULL: nowhere. The caller frees *path. */
 QP_MUST_USE qp_status qp_outputs_json_path(const qp_outputs *outputs, char **path);
 
