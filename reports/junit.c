@@ -7,8 +7,8 @@
 #include "reports.h"
 #include "text.h"
 
-/* Continuous-integration servers agree on no schema. This is what Jenkins' (junit-10.xsd) accepts, in the order of elements and
- * with the attributes that Ant's asks for. A case has one result: <failure>, <error>, <skipped>, or none if it passed. */
+/* Servers for continuous integration agree on no schema. This is what Jenkins' (junit-10.xsd) accepts, with the attributes and in
+ * the order that Ant's asks for. A case has one result: <failure>, <error>, <skipped>, or none if it passed. */
 
 static void put_property(const char *name, const char *value, FILE *stream)
 {
@@ -42,18 +42,20 @@ static void put_properties(const qp_report *report, FILE *stream)
 
 /* ---- rows ---- */
 
+/* Of both sides against fp64. */
 static void put_errors(const qp_row *row, const char *separator, FILE *stream)
 {
-    (void)fprintf(stream, "error against fp64: ours rms %.3g, largest %.3g%sPyTorch's rms %.3g, largest %.3g",
-                  row->ours_oracle.rms, row->ours_oracle.max_abs, separator, row->golden_oracle.rms,
-                  row->golden_oracle.max_abs);
+    (void)fprintf(stream, "ours rms %.3g, largest %.3g%sPyTorch's rms %.3g, largest %.3g", row->ours_oracle.rms,
+                  row->ours_oracle.max_abs, separator, row->golden_oracle.rms, row->golden_oracle.max_abs);
 }
 
 /* In one line: what every row has to say, passed or not. */
 static void put_numbers(const qp_row *row, FILE *stream)
 {
     const qp_comparison *c = &row->comparison;
-    (void)fprintf(stream, "mismatches %" PRId64 " / %" PRId64 ", max abs %.9g, max ulp %.17g, p99 ulp %.17g; ",
+    (void)fprintf(stream,
+                  "mismatches %" PRId64 " / %" PRId64
+                  ", max abs %.9g, max ulp %.17g, p99 ulp %.17g; error against fp64: ",
                   c->mismatches, c->elements, c->max_abs, c->max_ulp, c->p99_ulp);
     put_errors(row, "; ", stream);
 }
@@ -101,7 +103,8 @@ static void put_details(const qp_row *row, FILE *stream)
     }
     (void)fputc('\n', stream);
     put_shape(row, stream);
-    put_errors(row, "\n                                ", stream);
+    (void)fputs("fp64 error  ", stream);
+    put_errors(row, "\n            ", stream);
     (void)fputc('\n', stream);
     if (row->has_origin) {
         put_part("came in", &row->came_in, row->came_in_mismatches, stream);

@@ -26,46 +26,29 @@ static void put_more(int64_t found, int64_t listed, const char *what, FILE *stre
 
 /* ---- the verdict ---- */
 
-/* "label count", separated from what stands before it. */
-static void put_count(const char *separator, int64_t count, const char *label, FILE *stream)
+/* ", 1,234 rows" */
+static void put_count(const char *before, int64_t count, const char *behind, FILE *stream)
 {
-    (void)fprintf(stream, "%s%s %s", separator, qp_say_grouped(count).text, label);
-}
-
-/* Why the verdict is none of "pass". */
-static void put_reasons(const qp_report *report, FILE *stream)
-{
-    const qp_report_summary *s = &report->summary;
-    const char *separator = ": ";
-    if (s->rows == 0) {
-        (void)fprintf(stream, "%snothing was compared", separator);
-        separator = ", ";
-    }
-    if (!report->complete) {
-        (void)fprintf(stream, "%sthe run did not end", separator);
-        separator = ", ";
-    }
-    if (s->failed + s->untrusted) {
-        put_count(separator, s->failed + s->untrusted, "of ", stream);
-        (void)fprintf(stream, "%s rows did not pass", qp_say_grouped(s->rows).text);
-        separator = ", ";
-    }
-    if (report->not_compared_count) {
-        put_count(separator, report->not_compared_count, "golden tensors were not compared", stream);
-        separator = ", ";
-    }
-    if (report->problem_count) put_count(separator, report->problem_count, "problems of the gate", stream);
+    (void)fprintf(stream, "%s%s%s", before, qp_say_grouped(count).text, behind);
 }
 
 static void put_verdict(const qp_report *report, FILE *stream)
 {
-    if (report->summary.verdict == QP_VERDICT_PASS) {
-        put_count("## \xE2\x9C\x85 PASS: ", report->summary.rows, "rows", stream); /* a white check mark */
-        if (report->summary.waived) put_count(", ", report->summary.waived, "of them waived", stream);
-    } else {
-        (void)fputs("## \xE2\x9D\x8C FAIL", stream); /* a red cross */
-        put_reasons(report, stream);
-    }
+    const qp_report_summary *s = &report->summary;
+    const int64_t bad = s->failed + s->untrusted;
+    const bool pass = s->verdict == QP_VERDICT_PASS;
+    (void)fputs(pass ? "## \xE2\x9C\x85 PASS" : "## \xE2\x9D\x8C FAIL", stream); /* a white check mark, a red cross */
+    if (s->rows == 0)
+        (void)fputs(": nothing was compared", stream);
+    else if (bad)
+        (void)fprintf(stream, ": %s of %s rows did not pass", qp_say_grouped(bad).text, qp_say_grouped(s->rows).text);
+    else
+        (void)fprintf(stream, ": all of %s rows passed", qp_say_grouped(s->rows).text);
+    if (s->waived) put_count(", waived: ", s->waived, "", stream);
+    if (!report->complete) (void)fputs(", the run did not end", stream);
+    if (report->not_compared_count)
+        put_count(", golden tensors not compared: ", report->not_compared_count, "", stream);
+    if (report->problem_count) put_count(", problems of the gate: ", report->problem_count, "", stream);
     (void)fputs("\n\n", stream);
 }
 
@@ -97,17 +80,17 @@ static void put_environment(const qp_report *report, FILE *stream)
 static void put_counts(const qp_report *report, FILE *stream)
 {
     const qp_report_summary *s = &report->summary;
-    put_count("", s->rows, "rows", stream);
-    put_count(", ", s->exact_rows, "exact", stream);
-    put_count(", ", s->failed, "failed", stream);
-    put_count(", ", s->untrusted, "untrusted", stream);
-    put_count(", ", s->waived, "waived", stream);
-    put_count("; ", s->elements, "elements", stream);
-    put_count(", mismatches: ", s->local_mismatches, "local", stream);
-    put_count(", ", s->carried_mismatches, "carried", stream);
-    put_count("; golden tensors: ", report->not_compared_count, "not compared", stream);
-    put_count(", ", qp_count_inside_fused(report), "inside fused nodes", stream);
-    put_count(", ", report->left_out, "left out by `--only`", stream);
+    put_count("", s->rows, " rows", stream);
+    put_count(", ", s->exact_rows, " exact", stream);
+    put_count(", ", s->failed, " failed", stream);
+    put_count(", ", s->untrusted, " untrusted", stream);
+    put_count(", ", s->waived, " waived", stream);
+    put_count("; ", s->elements, " elements", stream);
+    put_count(", mismatches: ", s->local_mismatches, " local", stream);
+    put_count(", ", s->carried_mismatches, " carried", stream);
+    put_count("; golden tensors: ", report->not_compared_count, " not compared", stream);
+    put_count(", ", qp_count_inside_fused(report), " inside fused nodes", stream);
+    put_count(", ", report->left_out, " left out by `--only`", stream);
     (void)fprintf(stream, "; %.1f s\n", report->seconds);
 }
 
@@ -226,7 +209,7 @@ static void put_not_compared(const qp_report *report, FILE *stream)
 static void put_waived(const qp_report *report, FILE *stream)
 {
     if (report->summary.waived == 0) return;
-    (void)fprintf(stream, "\n<details><summary>Waived: %s rows</summary>\n",
+    (void)fprintf(stream, "\n<details><summary>Waived rows: %s</summary>\n",
                   qp_say_grouped(report->summary.waived).text);
     put_rows(report, true, stream);
     (void)fputs("\n</details>\n", stream);

@@ -36,7 +36,7 @@ START_TEST(test_the_verdict_comes_first)
         "`--only`; 12.3 s\n");
     by_hand_make_exact();
     write_page();
-    expect_start("## \xE2\x9C\x85 PASS: 5 rows\n\n");
+    expect_start("## \xE2\x9C\x85 PASS: all of 5 rows passed\n\n");
     expect_no_text(text, "FAIL");
     expect_no_text(text, "Start here");
 }
@@ -92,13 +92,12 @@ START_TEST(test_the_gate_and_what_was_not_compared_are_told)
     by_hand_gate();
     by_hand_leave_one_out();
     write_page();
-    expect_start(
-        "## \xE2\x9D\x8C FAIL: 1 of 5 rows did not pass, 1 golden tensors were not compared, 1 problems of the "
-        "gate\n");
+    expect_start("## \xE2\x9D\x8C FAIL: 1 of 5 rows did not pass, waived: 1, golden tensors not compared: 1, "
+                 "problems of the gate: 1\n");
     expect_text(text, "; gate <code>ci/gate.json</code>\n");
     expect_text(text, "\n**The gate**\n\n- <code>the waiver of 'p/prefill/lm\\_head' is needed by no row</code>\n");
     expect_text(text, "\n**Not compared**\n\n- <code>p/prefill/model.extra</code>: no node of the plan writes it\n");
-    expect_text(text, "\n<details><summary>Waived: 1 rows</summary>\n\n| key |");
+    expect_text(text, "\n<details><summary>Waived rows: 1</summary>\n\n| key |");
     expect_text(text, " | waived: known since October |\n");
     expect_text(text, " | untrusted: 7 of 2560");
 }
@@ -113,7 +112,7 @@ START_TEST(test_nothing_compared_and_no_end_do_not_look_like_success)
     by_hand_make();
     by_hand_end_early();
     write_page();
-    expect_start("## \xE2\x9D\x8C FAIL: the run did not end\n");
+    expect_start("## \xE2\x9D\x8C FAIL: all of 5 rows passed, the run did not end\n");
 }
 END_TEST
 

@@ -1,4 +1,4 @@
-/* reports/junit: what a server for continuous integration reads. check_junit.py has the schema. */
+/* reports/junit: the cases that a server for continuous integration shows. check_junit.py has the schema. */
 #include <stdlib.h>
 
 #include "../reports/reports.h"
@@ -49,7 +49,8 @@ START_TEST(test_a_failure_says_how_far_and_where)
                 "<failure type=\"fail\" message=\"7 of 2560 elements differ, at most 2 ulp; mismatches 7 / 2560, "
                 "max abs 0.015625, max ulp 2, p99 ulp 1; error against fp64: ours rms 0.001, largest 0; PyTorch's rms "
                 "0.001, largest 0\">operation   rms_norm, cpu\nsum         K in parts of 64\n"
-                "tensor      bf16, token 5 x head 4 x channel 128\n");
+                "tensor      bf16, token 5 x head 4 x channel 128\nfp64 error  ours rms 0.001, largest 0\n"
+                "            PyTorch's rms 0.001, largest 0\nworst       token 0, ");
     expect_text(text,
                 "\nworst       token 0, head 1, channel 2: golden 1 (0x3f80), ours 1.015625 (0x3f82), fp64 1.00097656\n"
                 "            token 4, head 3, channel 127: golden -1 (0xbf80), ours -0 (0x8000), fp64 0\n"
@@ -162,9 +163,9 @@ START_TEST(test_a_file_that_cannot_be_written_is_io)
 }
 END_TEST
 
-static Suite *junit_suite(void)
+static Suite *junit_cases_suite(void)
 {
-    Suite *suite = suite_create("junit");
+    Suite *suite = suite_create("junit_cases");
     TCase *tcase = tcase_create("junit");
     tcase_add_unchecked_fixture(tcase, files_setup, files_teardown);
     tcase_add_checked_fixture(tcase, setup, teardown);
@@ -182,4 +183,4 @@ static Suite *junit_suite(void)
     return suite;
 }
 
-int main(void) { return qp_check_main(junit_suite()); }
+int main(void) { return qp_check_main(junit_cases_suite()); }
