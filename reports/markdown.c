@@ -43,7 +43,8 @@ static void put_verdict(const qp_report *report, FILE *stream)
     else if (bad)
         (void)fprintf(stream, ": %s of %s rows did not pass", qp_say_grouped(bad).text, qp_say_grouped(s->rows).text);
     else
-        (void)fprintf(stream, ": all of %s rows passed", qp_say_grouped(s->rows).text);
+        (void)fprintf(stream, ": %s of %s rows passed", qp_say_grouped(s->rows - s->waived).text,
+                      qp_say_grouped(s->rows).text);
     if (s->waived) put_count(", waived: ", s->waived, "", stream);
     if (!report->complete) (void)fputs(", the run did not end", stream);
     if (report->not_compared_count)

@@ -36,7 +36,7 @@ START_TEST(test_the_verdict_comes_first)
         "`--only`; 12.3 s\n");
     by_hand_make_exact();
     write_page();
-    expect_start("## \xE2\x9C\x85 PASS: all of 5 rows passed\n\n");
+    expect_start("## \xE2\x9C\x85 PASS: 5 of 5 rows passed\n\n");
     expect_no_text(text, "FAIL");
     expect_no_text(text, "Start here");
 }
@@ -112,7 +112,7 @@ START_TEST(test_nothing_compared_and_no_end_do_not_look_like_success)
     by_hand_make();
     by_hand_end_early();
     write_page();
-    expect_start("## \xE2\x9D\x8C FAIL: all of 5 rows passed, the run did not end\n");
+    expect_start("## \xE2\x9D\x8C FAIL: 5 of 5 rows passed, the run did not end\n");
 }
 END_TEST
 

@@ -157,7 +157,7 @@ static inline void by_hand_make_hostile(void)
     static struct qp_golden_attribute attributes[] = { { "device_name", BY_HAND_HOSTILE },
                                                        { "torch_version", BY_HAND_HOSTILE },
                                                        { "transformers_version", BY_HAND_HOSTILE },
-                                                       { BY_HAND_HOSTILE, BY_HAND_HOSTILE } };
+                                                       { "\"<b>`|\n\033\xe2\x80\xae", BY_HAND_HOSTILE } };
     for (int i = 0; i < BY_HAND_ROWS; i++) {
         rows[i].key = rows[i].boundary = rows[i].operation = rows[i].implementation = BY_HAND_HOSTILE;
         rows[i].axis[0] = rows[i].excuse = BY_HAND_HOSTILE;
@@ -166,13 +166,12 @@ static inline void by_hand_make_hostile(void)
             (void)snprintf(rows[i].reason, sizeof rows[i].reason, "%s", BY_HAND_HOSTILE);
     }
     rows[1].verdict = QP_VERDICT_WAIVED;
-    report.model = report.backend = report.only = report.fault = report.gate = BY_HAND_HOSTILE;
+    report.model = report.only = report.fault = report.gate = BY_HAND_HOSTILE;
     report.golden = (qp_golden_facts){ BY_HAND_HOSTILE, sizeof attributes / sizeof *attributes, attributes };
     (void)snprintf(report.plan, sizeof report.plan, "%s", BY_HAND_HOSTILE);
     (void)snprintf(report.device.name, sizeof report.device.name, "%s", BY_HAND_HOSTILE);
     (void)snprintf(report.environment.cpu, sizeof report.environment.cpu, "%s", BY_HAND_HOSTILE);
     (void)snprintf(report.environment.os, sizeof report.environment.os, "%s", BY_HAND_HOSTILE);
-    (void)snprintf(report.environment.time, sizeof report.environment.time, "%.31s", BY_HAND_HOSTILE);
     report.environment.compiler = report.environment.program_version = BY_HAND_HOSTILE;
     report.problems = problems;
     report.not_compared = left_out;
