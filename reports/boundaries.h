@@ -31,8 +31,8 @@ typedef struct qp_boundaries {
 QP_MUST_USE qp_status qp_boundaries_of(const qp_report *report, qp_boundaries *boundaries);
 void qp_boundaries_free(qp_boundaries *boundaries);
 
-/* The columns of a boundary's line; "-" where there is no such row. Errors are root mean squares: of ours and of PyTorch's
- * against fp64, and the two parts of the carried one. */
+/* The columns of a boundary's line; "-" where there is no such row. Errors are root mean squares: of ours and of
+ * PyTorch's against fp64, and the two parts of the carried one. */
 typedef struct qp_boundary_figures {
     qp_figure elements;
     qp_figure local_mismatches, local_ulp, ours, golden;

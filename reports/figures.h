@@ -25,8 +25,8 @@ qp_figure qp_say_element(double value);
 /* An element's bits, as many digits as the type has: "0x3f80". */
 qp_figure qp_say_bits(qp_dtype dtype, uint64_t bits);
 
-/* Where an element of a row stands, by the names of the axes: "token 3, head 0, channel 17". The names go through `put`, which
- * knows what may stand in the form (text.h). */
+/* Where an element of a row stands, by the names of the axes: "token 3, head 0, channel 17". The names go through
+ * `put`, which knows what may stand in the form (text.h). */
 typedef void (*qp_put_text)(const char *text, FILE *stream);
 void qp_put_position(const qp_row *row, int64_t index, qp_put_text put, FILE *stream);
 

@@ -7,8 +7,9 @@
 #include "reports.h"
 #include "text.h"
 
-/* Servers for continuous integration agree on no schema. This is what Jenkins' (junit-10.xsd) accepts, with the attributes and in
- * the order that Ant's asks for. A case has one result: <failure>, <error>, <skipped>, or none if it passed. */
+/* Servers for continuous integration agree on no schema. This is what Jenkins' (junit-10.xsd) accepts, with the
+ * attributes and in the order that Ant's asks for. A case has one result: <failure>, <error>, <skipped>, or none if it
+ * passed. */
 
 static void put_property(const char *name, const char *value, FILE *stream)
 {

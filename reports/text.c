@@ -47,7 +47,8 @@ static void put_markdown_character(const char shown[5], FILE *stream)
     case '&': (void)fputs("&amp;", stream); break;
     case '<': (void)fputs("&lt;", stream); break;
     case '>': (void)fputs("&gt;", stream); break;
-    /* Would notify somebody, or refer to an issue: that is looked for behind the references, but not across elements. */
+    /* Would notify somebody, or refer to an issue: that is looked for when references are resolved, but not across
+     * elements. */
     case '@': (void)fputs("&#64;<b></b>", stream); break;
     case '#': (void)fputs("&#35;<b></b>", stream); break;
     case '|': (void)fputs("&#124;", stream); break; /* also inside a table */

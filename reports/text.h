@@ -15,8 +15,7 @@ void qp_text_put_markup(const char *text, FILE *stream);
  * reference, a line break is a space. A page has a limit, so what is behind the first 200 characters is "...". */
 void qp_text_put_markdown(const char *text, FILE *stream);
 
-/* The same in the letters of code. Not between backticks, where nothing can be escaped: a backtick would end them. Inside the
- * element no mention of a user or an issue is looked for. */
+/* The same in the letters of code: a <code> element, and not backticks, between which nothing can be escaped. */
 void qp_text_put_markdown_code(const char *text, FILE *stream);
 
 /* A JSON string with its quotes that may stand inside an HTML script element: < > & as \u escapes. */

@@ -1,5 +1,5 @@
-/* A report made by hand, for the tests of the writers: two layers of one boundary, local and carried, and the token at the
- * end. by_hand_make() first, then what a test wants of it. */
+/* A report made by hand, for the tests of the writers: two layers of one boundary, local and carried, and the token at
+ * the end. by_hand_make() first, then what a test wants of it. */
 #ifndef QP_CHECK_REPORT_BY_HAND_H
 #define QP_CHECK_REPORT_BY_HAND_H
 
@@ -144,8 +144,8 @@ static inline void by_hand_gate(void)
     qp_report_summarise(&report);
 }
 
-/* Everything that can hold foreign text holds what could steer a terminal, end a tag, a cell or a string, start a link, a
- * list, a mention or code, and bytes that are no UTF-8. */
+/* Everything that can hold foreign text holds what could steer a terminal, end a tag, a cell or a string, start a link,
+ * a list, a mention or code, and bytes that are no UTF-8. */
 #define BY_HAND_HOSTILE                                                                                                \
     "'\"</a><b>&lt;]]>--><!--`|\n\r\t# *x* _y_ ~z~ $q$ [l](h://w) @u #1 \\|\033[2J\a\xff\xe2\x80\xae\xc2\x9b!"
 

@@ -1,5 +1,5 @@
-/* Writes reports in the forms that other programs read, for check_schema.py and check_junit.py: those made by hand, and one of
- * a real run with a planted fault. No test of its own. */
+/* Writes reports in the forms that other programs read, for check_schema.py and check_junit.py: those made by hand, and
+ * one of a real run with a planted fault. No test of its own. */
 #include <stdlib.h>
 
 #include "../harness/golden_model.h"
