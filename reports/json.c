@@ -1,6 +1,4 @@
-#include <inttypes.h>
-#include <stdio.h>
-
+#include "figures.h"
 #include "file.h"
 #include "json_report.h"
 #include "reports.h"
@@ -73,14 +71,6 @@ static void put_part(qp_json_writer *w, const char *key, const qp_error *error, 
     qp_json_close(w);
 }
 
-/* "0x3f80": as many digits as the type has. */
-static void put_bits(qp_json_writer *w, const char *key, qp_dtype dtype, uint64_t bits)
-{
-    char text[24];
-    (void)snprintf(text, sizeof text, "0x%0*" PRIx64, 2 * (int)qp_dtype_bytes(dtype), bits);
-    qp_json_put_string(w, key, text);
-}
-
 static void put_worst(qp_json_writer *w, const qp_row *row)
 {
     int64_t position[QP_MAX_RANK];
@@ -96,8 +86,8 @@ static void put_worst(qp_json_writer *w, const qp_row *row)
         qp_json_put_double(w, "golden", c->worst[i].want);
         qp_json_put_double(w, "ours", c->worst[i].got);
         qp_json_put_double(w, "oracle", row->worst_oracle[i]);
-        put_bits(w, "golden_bits", row->dtype, c->worst[i].want_bits);
-        put_bits(w, "ours_bits", row->dtype, c->worst[i].got_bits);
+        qp_json_put_string(w, "golden_bits", qp_say_bits(row->dtype, c->worst[i].want_bits).text);
+        qp_json_put_string(w, "ours_bits", qp_say_bits(row->dtype, c->worst[i].got_bits).text);
         qp_json_close(w);
     }
     qp_json_close(w);

@@ -9,7 +9,7 @@
 static void take_character(const char **text, char shown[5])
 {
     size_t length = 0;
-    const int32_t point = qp_utf8_next(*text, strlen(*text) < 4 ? strlen(*text) : 4, &length);
+    const int32_t point = qp_utf8_next(*text, strnlen(*text, 4), &length);
     const int direction = (point >= 0x202A && point <= 0x202E) || (point >= 0x2066 && point <= 0x2069) ||
                           point == 0x200E || point == 0x200F || point == 0x061C;
     const int unseen = direction || (point >= 0x80 && point < 0xA0) || (point & 0xFFFE) == 0xFFFE;
@@ -39,29 +39,49 @@ void qp_text_put_markup(const char *text, FILE *stream)
     }
 }
 
+enum { MOST_MARKDOWN = 200 }; /* characters of one text */
+
+static void put_markdown_character(const char shown[5], FILE *stream)
+{
+    switch (shown[0]) {
+    case '&': (void)fputs("&amp;", stream); break;
+    case '<': (void)fputs("&lt;", stream); break;
+    case '>': (void)fputs("&gt;", stream); break;
+    /* Would notify somebody, or refer to an issue: that is looked for when references are resolved, but not across
+     * elements. */
+    case '@': (void)fputs("&#64;<b></b>", stream); break;
+    case '#': (void)fputs("&#35;<b></b>", stream); break;
+    case '|': (void)fputs("&#124;", stream); break; /* also inside a table */
+    case ':': (void)fputs("&#58;", stream); break;  /* would make a link of an address */
+    default:
+        if (strchr("\\`*_{}[]()+-!~$", shown[0])) (void)fputc('\\', stream);
+        (void)fputs(shown, stream);
+    }
+}
+
 void qp_text_put_markdown(const char *text, FILE *stream)
 {
     char shown[5];
-    while (*text) {
+    for (int i = 0; *text; i++) {
+        if (i == MOST_MARKDOWN) {
+            (void)fputs("...", stream);
+            return;
+        }
         if (*text == '\n' || *text == '\r' || *text == '\t') {
             (void)fputc(' ', stream);
             text++;
             continue;
         }
         take_character(&text, shown);
-        switch (shown[0]) {
-        case '&': (void)fputs("&amp;", stream); break;
-        case '<': (void)fputs("&lt;", stream); break;
-        case '>': (void)fputs("&gt;", stream); break;
-        case '@': (void)fputs("&#64;", stream); break;  /* would notify somebody */
-        case '#': (void)fputs("&#35;", stream); break;  /* would refer to an issue */
-        case '|': (void)fputs("&#124;", stream); break; /* also inside a table */
-        case ':': (void)fputs("&#58;", stream); break;  /* would make a link of an address */
-        default:
-            if (strchr("\\`*_{}[]()+-!~$", shown[0])) (void)fputc('\\', stream);
-            (void)fputs(shown, stream);
-        }
+        put_markdown_character(shown, stream);
     }
+}
+
+void qp_text_put_markdown_code(const char *text, FILE *stream)
+{
+    (void)fputs("<code>", stream);
+    qp_text_put_markdown(text, stream);
+    (void)fputs("</code>", stream);
 }
 
 void qp_text_put_script_string(const char *text, FILE *stream)

@@ -1,0 +1,85 @@
+#include "figures.h"
+
+#include <inttypes.h>
+#include <math.h>
+
+qp_figure qp_say_count(int64_t count)
+{
+    static const char units[] = "MGTPE";
+    qp_figure f;
+    if (count < 1000000) {
+        (void)snprintf(f.text, sizeof f.text, "%" PRId64, count);
+        return f;
+    }
+    double scaled = (double)count / 1e6;
+    size_t unit = 0;
+    while (scaled >= 999.5 && units[unit + 1]) {
+        scaled /= 1000.0;
+        unit++;
+    }
+    (void)snprintf(f.text, sizeof f.text, "%.*f%c", scaled < 9.995 ? 2 : scaled < 99.95 ? 1 : 0, scaled, units[unit]);
+    return f;
+}
+
+qp_figure qp_say_grouped(int64_t count)
+{
+    char digits[24];
+    qp_figure f;
+    const int length = snprintf(digits, sizeof digits, "%" PRId64, count);
+    size_t at = 0;
+    for (int i = 0; i < length && at + 2 < sizeof f.text; i++) {
+        if (i > 0 && (length - i) % 3 == 0 && digits[i - 1] != '-') f.text[at++] = ',';
+        f.text[at++] = digits[i];
+    }
+    f.text[at] = '\0';
+    return f;
+}
+
+qp_figure qp_say_error(double error)
+{
+    qp_figure f;
+    if (error == 0.0)
+        (void)snprintf(f.text, sizeof f.text, "0");
+    else
+        (void)snprintf(f.text, sizeof f.text, "%.1e", error);
+    return f;
+}
+
+qp_figure qp_say_ulp(double ulp)
+{
+    qp_figure f;
+    (void)snprintf(f.text, sizeof f.text, ulp < 1e5 ? "%.0f" : "%.0e", ulp);
+    return f;
+}
+
+qp_figure qp_say_element(double value)
+{
+    qp_figure f;
+    (void)snprintf(f.text, sizeof f.text, "%.9g", value);
+    return f;
+}
+
+qp_figure qp_say_bits(qp_dtype dtype, uint64_t bits)
+{
+    qp_figure f;
+    (void)snprintf(f.text, sizeof f.text, "0x%0*" PRIx64, 2 * (int)qp_dtype_bytes(dtype), bits);
+    return f;
+}
+
+void qp_put_position(const qp_row *row, int64_t index, qp_put_text put, FILE *stream)
+{
+    int64_t position[QP_MAX_RANK];
+    qp_row_position(row, index, position);
+    for (int i = 0; i < row->rank; i++) {
+        if (i) (void)fputs(", ", stream);
+        put(row->axis[i] ? row->axis[i] : "axis", stream);
+        (void)fprintf(stream, " %" PRId64, position[i]);
+    }
+}
+
+int64_t qp_count_inside_fused(const qp_report *report)
+{
+    int64_t tensors = 0;
+    for (int i = 0; i < report->inside_fused_count; i++) tensors += report->inside_fused[i].tensors;
+    return tensors;
+}
