@@ -413,6 +413,36 @@ static void keep_failure(qp_json_writer *writer, qp_status status, const char *c
     writer->complaint = complaint;
 }
 
+/* A copy in which U+FFFD stands for what is no UTF-8. Malloc'ed; NULL without memory. */
+static char *repaired(const char *value)
+{
+    const size_t bytes = strlen(value);
+    char *const copy =
+        bytes < SIZE_MAX / QP_UTF8_REPLACEMENT_BYTES - 1 ? malloc(bytes * QP_UTF8_REPLACEMENT_BYTES + 1) : NULL;
+    if (copy == NULL) return NULL;
+    char *to = copy;
+    for (size_t at = 0, length = 0; at < bytes; at += length) {
+        const bool good = qp_utf8_next(value + at, bytes - at, &length) >= 0;
+        const size_t step = good ? length : (size_t)QP_UTF8_REPLACEMENT_BYTES;
+        memcpy(to, good ? value + at : QP_UTF8_REPLACEMENT, step);
+        to += step;
+    }
+    *to = '\0';
+    return copy;
+}
+
+/* Into an array, or an object under a key that may be no UTF-8. */
+static bool add_item(cJSON *parent, const char *key, cJSON *item)
+{
+    size_t bad;
+    if (cJSON_IsArray(parent)) return cJSON_AddItemToArray(parent, item);
+    if (qp_utf8_valid(key, strlen(key), &bad)) return cJSON_AddItemToObject(parent, key, item);
+    char *const copy = repaired(key);
+    const bool added = copy != NULL && cJSON_AddItemToObject(parent, copy, item);
+    free(copy);
+    return added;
+}
+
 /* Takes the item, NULL if it could not be made, and puts it where the next value belongs. */
 static void append(qp_json_writer *writer, const char *key, cJSON *item)
 {
@@ -435,7 +465,7 @@ static void append(qp_json_writer *writer, const char *key, cJSON *item)
         writer->root = item;
         return;
     }
-    if (cJSON_IsObject(parent) ? cJSON_AddItemToObject(parent, key, item) : cJSON_AddItemToArray(parent, item)) return;
+    if (add_item(parent, key, item)) return;
     keep_failure(writer, QP_NO_MEMORY, "not enough memory to write JSON");
 refuse:
     cJSON_Delete(item);
@@ -508,24 +538,6 @@ void qp_json_put_double(qp_json_writer *writer, const char *key, double value)
         if (memcmp(&again, &value, sizeof value) == 0) break;
     }
     append(writer, key, cJSON_CreateRaw(text));
-}
-
-/* A copy in which U+FFFD stands for what is no UTF-8. Malloc'ed; NULL without memory. */
-static char *repaired(const char *value)
-{
-    const size_t bytes = strlen(value);
-    char *const copy =
-        bytes < SIZE_MAX / QP_UTF8_REPLACEMENT_BYTES - 1 ? malloc(bytes * QP_UTF8_REPLACEMENT_BYTES + 1) : NULL;
-    if (copy == NULL) return NULL;
-    char *to = copy;
-    for (size_t at = 0, length = 0; at < bytes; at += length) {
-        const bool good = qp_utf8_next(value + at, bytes - at, &length) >= 0;
-        const size_t step = good ? length : (size_t)QP_UTF8_REPLACEMENT_BYTES;
-        memcpy(to, good ? value + at : QP_UTF8_REPLACEMENT, step);
-        to += step;
-    }
-    *to = '\0';
-    return copy;
 }
 
 void qp_json_put_string(qp_json_writer *writer, const char *key, const char *value)

@@ -118,7 +118,7 @@ void qp_json_put_int64(qp_json_writer *writer, const char *key, int64_t value);
 void qp_json_put_uint64(qp_json_writer *writer, const char *key, uint64_t value);
 /* As many of 17 digits as it takes to read back the same; "nan", "inf" and "-inf" as strings. */
 void qp_json_put_double(qp_json_writer *writer, const char *key, double value);
-/* Bytes that are no UTF-8 become U+FFFD; NULL becomes null. */
+/* Bytes that are no UTF-8 become U+FFFD, in keys as well; NULL becomes null. */
 void qp_json_put_string(qp_json_writer *writer, const char *key, const char *value);
 
 /* QP_INVALID if the calls above did not match (a key missing or too many, something still open),

@@ -1,6 +1,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "figures.h"
 #include "file.h"
 #include "page.h"
 #include "reports.h"
@@ -29,23 +30,6 @@ static void say_counts(const qp_changes *c, FILE *stream)
             (void)fprintf(stream, "%s %" PRId64 " %s", said++ ? "," : "", c->speed_counts[speed],
                           qp_speed_name((qp_speed)speed));
     (void)fprintf(stream, " (by more than %.3g times)", c->max_slow_down);
-}
-
-/* "12.3 us" */
-typedef struct duration {
-    char text[32];
-} duration;
-
-static duration say_duration(double seconds)
-{
-    duration d;
-    if (seconds < 1e-3)
-        (void)snprintf(d.text, sizeof d.text, "%.4g us", seconds * 1e6);
-    else if (seconds < 1.0)
-        (void)snprintf(d.text, sizeof d.text, "%.4g ms", seconds * 1e3);
-    else
-        (void)snprintf(d.text, sizeof d.text, "%.4g s", seconds);
-    return d;
 }
 
 /* ---- a terminal ---- */
@@ -111,7 +95,7 @@ static void print_speeds(const page *p, const qp_changes *c)
         const colour shade = s->speed == QP_SPEED_SLOWER ? RED : s->speed == QP_SPEED_FASTER ? GREEN : YELLOW;
         if (s->speed == QP_SPEED_SAME) continue;
         (void)fprintf(p->stream, "%-*s %-9s %11s %11s %7.3f %s%s%s\n", width, s->key, s->protocol,
-                      say_duration(s->was.median).text, say_duration(s->is.median).text, s->factor,
+                      qp_say_seconds(s->was.median).text, qp_say_seconds(s->is.median).text, s->factor,
                       page_start(p, shade), qp_speed_name(s->speed), page_stop(p, shade));
     }
     (void)fputc('\n', p->stream);
@@ -181,8 +165,8 @@ static void put_speeds(const qp_changes *c, FILE *stream)
         if (listed == 1) (void)fputs("| time | | was | is | factor | |\n|---|---|--:|--:|--:|---|\n", stream);
         put_cell(s->key, stream);
         put_cell(s->protocol, stream);
-        (void)fprintf(stream, "| %s | %s | %.3f | %s |\n", say_duration(s->was.median).text,
-                      say_duration(s->is.median).text, s->factor, qp_speed_name(s->speed));
+        (void)fprintf(stream, "| %s | %s | %.3f | %s |\n", qp_say_seconds(s->was.median).text,
+                      qp_say_seconds(s->is.median).text, s->factor, qp_speed_name(s->speed));
     }
     if (listed > 0) (void)fputc('\n', stream);
 }

@@ -52,6 +52,37 @@ qp_figure qp_say_ulp(double ulp)
     return f;
 }
 
+qp_figure qp_say_scaled(double value, const char *const units[])
+{
+    qp_figure f;
+    int unit = 0;
+    while (units[unit + 1] && value >= 999.5) {
+        value /= 1000.0;
+        unit++;
+    }
+    (void)snprintf(f.text, sizeof f.text, "%.*f %s", value < 9.995 ? 2 : value < 99.95 ? 1 : 0, value, units[unit]);
+    return f;
+}
+
+qp_figure qp_say_seconds(double seconds)
+{
+    static const char *const units[] = { "ns", "us", "ms", "s", NULL };
+    return qp_say_scaled(1e9 * seconds, units);
+}
+
+qp_figure qp_say_rate(double rate, bool flops)
+{
+    static const char *const byte_units[] = { "B/s", "kB/s", "MB/s", "GB/s", "TB/s", NULL };
+    static const char *const flop_units[] = { "flop/s", "kflop/s", "Mflop/s", "Gflop/s", "Tflop/s", NULL };
+    return qp_say_scaled(rate, flops ? flop_units : byte_units);
+}
+
+qp_figure qp_say_bytes(double bytes)
+{
+    static const char *const units[] = { "B", "kB", "MB", "GB", "TB", NULL };
+    return qp_say_scaled(bytes, units);
+}
+
 qp_figure qp_say_element(double value)
 {
     qp_figure f;

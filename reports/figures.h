@@ -2,6 +2,7 @@
 #ifndef QP_REPORT_FIGURES_H
 #define QP_REPORT_FIGURES_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 
@@ -20,6 +21,11 @@ qp_figure qp_say_grouped(int64_t count);
 qp_figure qp_say_error(double error);
 /* A distance in at most 5 characters. */
 qp_figure qp_say_ulp(double ulp);
+/* Three digits and a unit, "1.23 us": of `units`, a list that ends with NULL, each a thousand times the one before. */
+qp_figure qp_say_scaled(double value, const char *const units[]);
+qp_figure qp_say_seconds(double seconds);
+qp_figure qp_say_rate(double rate, bool flops); /* bytes or flops a second */
+qp_figure qp_say_bytes(double bytes);
 /* An element: as many digits as tell two floats apart. */
 qp_figure qp_say_element(double value);
 /* An element's bits, as many digits as the type has: "0x3f80". */

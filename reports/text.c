@@ -1,5 +1,7 @@
 #include "text.h"
 
+#include <ctype.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -41,7 +43,10 @@ void qp_text_put_markup(const char *text, FILE *stream)
 
 enum { MOST_MARKDOWN = 200 }; /* characters of one text */
 
-static void put_markdown_character(const char shown[5], FILE *stream)
+static bool is_word(char c) { return isalnum((unsigned char)c) != 0; }
+
+/* `within`: between two letters or digits, where '_' and '-' are no markup, so that keys can be searched for. */
+static void put_markdown_character(const char shown[5], bool within, FILE *stream)
 {
     switch (shown[0]) {
     case '&': (void)fputs("&amp;", stream); break;
@@ -54,7 +59,7 @@ static void put_markdown_character(const char shown[5], FILE *stream)
     case '|': (void)fputs("&#124;", stream); break; /* also inside a table */
     case ':': (void)fputs("&#58;", stream); break;  /* would make a link of an address */
     default:
-        if (strchr("\\`*_{}[]()+-!~$", shown[0])) (void)fputc('\\', stream);
+        if (strchr("\\`*_{}[]()+-!~$", shown[0]) && !(within && strchr("_-", shown[0]))) (void)fputc('\\', stream);
         (void)fputs(shown, stream);
     }
 }
@@ -62,6 +67,7 @@ static void put_markdown_character(const char shown[5], FILE *stream)
 void qp_text_put_markdown(const char *text, FILE *stream)
 {
     char shown[5];
+    bool after_word = false;
     for (int i = 0; *text; i++) {
         if (i == MOST_MARKDOWN) {
             (void)fputs("...", stream);
@@ -69,11 +75,13 @@ void qp_text_put_markdown(const char *text, FILE *stream)
         }
         if (*text == '\n' || *text == '\r' || *text == '\t') {
             (void)fputc(' ', stream);
+            after_word = false;
             text++;
             continue;
         }
         take_character(&text, shown);
-        put_markdown_character(shown, stream);
+        put_markdown_character(shown, after_word && is_word(*text), stream);
+        after_word = is_word(shown[0]);
     }
 }
 

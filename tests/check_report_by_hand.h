@@ -157,7 +157,7 @@ static inline void by_hand_make_hostile(void)
     static struct qp_golden_attribute attributes[] = { { "device_name", BY_HAND_HOSTILE },
                                                        { "torch_version", BY_HAND_HOSTILE },
                                                        { "transformers_version", BY_HAND_HOSTILE },
-                                                       { "\"<b>`|\n\033\xe2\x80\xae", BY_HAND_HOSTILE } };
+                                                       { "\"<b>`|\n\033\xff\xe2\x80\xae", BY_HAND_HOSTILE } };
     for (int i = 0; i < BY_HAND_ROWS; i++) {
         rows[i].key = rows[i].boundary = rows[i].operation = rows[i].implementation = BY_HAND_HOSTILE;
         rows[i].axis[0] = rows[i].excuse = BY_HAND_HOSTILE;
