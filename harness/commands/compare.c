@@ -11,7 +11,7 @@ static const qp_option options[] = {
     { "OLD.json", NULL, "a report of verify or bench", QP_OPTION_ARGUMENT, &old_path },
     { "NEW.json", NULL, "a later one of the same kind", QP_OPTION_ARGUMENT, &new_path },
     { "strict", NULL, "refuse runs of another card, library or golden (exit code 3)", QP_OPTION_FLAG, &strict },
-    { "max-slow-down", "FACTOR", "times within this factor are the same (default: 1.05)", QP_OPTION_NUMBER,
+    { "max-slow-down", "FACTOR", "times within this factor are the same (default: 1.1)", QP_OPTION_NUMBER,
       &max_slow_down },
     { "markdown", "FILE", "write it for a merge request, too", QP_OPTION_TEXT, &markdown_path },
     { .name = NULL },
