@@ -8,7 +8,7 @@ JOBS := $(shell nproc 2>/dev/null || echo 2)
 .PHONY: verify test build dependencies clean
 
 verify: build
-	$(BUILD)/qwen3-parity verify
+	$(BUILD)/qwen3-parity verify --report $(BUILD)/report
 	$(BUILD)/qwen3-parity generate --prompt "The capital of Aistonia is Flubarg. What is the capital of Aistonia?"
 
 test: build

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Installs the Debian or Ubuntu packages that the build needs and this machine lacks, saying which. Needs root or sudo
-# only if something is missing; on another system it says what to install and leaves it to you.
+# Installs the Debian or Ubuntu packages that the build and its tests need and this machine lacks, saying which. Needs
+# root or sudo only if something is missing; on another system it says what to install and leaves it to you.
 set -eu
 
 missing=""
@@ -16,6 +16,8 @@ for pair in hdf5:libhdf5-dev libcjson:libcjson-dev libpcre2-8:libpcre2-dev libut
     pkg-config --exists "${pair%%:*}" 2>/dev/null || need "${pair#*:}"
 done
 ls /usr/share/javascript/chart.js/chart.*.js >/dev/null 2>&1 || need libjs-chart.js
+command -v xmllint >/dev/null 2>&1 || need libxml2-utils
+/usr/bin/python3 -c "import jsonschema" >/dev/null 2>&1 || need python3-jsonschema
 [ -n "$missing" ] || exit 0
 
 if ! command -v apt-get >/dev/null 2>&1; then

@@ -358,6 +358,7 @@ static qp_status time_alone(bench *b, const phase *p, const qp_plan_node *node, 
         refuse(row, false, "a planted fault that no comparison found; it runs on the CPU, and is not timed");
         return QP_OK;
     }
+    row->time[QP_PROTOCOL_IN_MODEL].why = "the run did not get to the pass";
     QP_TRY(print_node(b, p, node, &before));
     QP_TRY(qp_node_poison(&p->plan, node, &p->store)); /* what the timed launches do not write, shows */
     QP_TRY(qp_timer_cold(&b->timer, cold, &row->implementation, &call, &row->time[QP_PROTOCOL_COLD]));
@@ -366,6 +367,14 @@ static qp_status time_alone(bench *b, const phase *p, const qp_plan_node *node, 
     if (after.outputs != before.outputs) refuse(row, true, "the timed launches gave other bits than the verified one");
     if (after.inputs != before.inputs) refuse(row, true, "the implementation changed its input");
     return QP_OK;
+}
+
+static qp_status keep(bench *b)
+{
+    if (!b->options->sink) return QP_OK;
+    b->report->clock = b->timer.clock.reference;
+    qp_bench_report_count(b->report);
+    return b->options->sink(b->options->sink_context, b->report);
 }
 
 static qp_status visit_node(bench *b, phase *p, int n, int *rows_done)
@@ -393,6 +402,7 @@ static qp_status visit_node(bench *b, phase *p, int n, int *rows_done)
             const qp_status status = time_alone(b, p, node, seconds, row);
             qp_trace_pop();
             if (status != QP_OK) return qp_fail(status, "%s: %s", node->name, qp_last_error());
+            QP_TRY(keep(b));
         }
     }
     return give_captured(b, p, node, held);
@@ -1051,6 +1061,7 @@ static qp_status measure_phase(bench *b, phase *p)
     if (p->first_row < p->past_row) QP_TRY(print_pass(b, p, &alone));
     QP_TRY(time_pass(b, p, alone, step));
     if (is_decode(p)) QP_TRY(measure_replays(b, p, step));
+    QP_TRY(keep(b));
     return qp_device_check_canaries(device_of(b));
 }
 
@@ -1086,6 +1097,19 @@ static void relate_step(const qp_host_speed *host, qp_bench_step *step)
     if (once > 0.0 && !strcmp(step->name, "decode_step")) step->readings = seconds / once;
 }
 
+void qp_bench_report_count(qp_bench_report *report)
+{
+    report->verified = report->not_verified = 0;
+    report->failed = report->host.failed;
+    for (int r = 0; r < report->row_count; r++) {
+        const qp_bench_row *row = &report->rows[r];
+        report->verified += row->verified != NULL;
+        report->failed += row->failed;
+        report->not_verified += !row->verified && !row->failed;
+    }
+    for (int i = 0; i < report->step_count; i++) report->failed += report->steps[i].failed;
+}
+
 static void summarise(qp_bench_report *report)
 {
     review_time(report, &report->ceilings.copy);
@@ -1099,17 +1123,13 @@ static void summarise(qp_bench_report *report)
             row->share = 0.0;
             drop_nodes(report, row->phase);
         }
-        report->verified += row->verified != NULL;
-        report->failed += row->failed;
-        report->not_verified += !row->verified && !row->failed;
     }
     for (int i = 0; i < report->step_count; i++) {
         review_time(report, &report->steps[i].time);
         if (report->steps[i].time.why) report->steps[i].wall = (qp_statistics){ 0 };
         relate_step(&report->host, &report->steps[i]);
-        report->failed += report->steps[i].failed;
     }
-    report->failed += report->host.failed;
+    qp_bench_report_count(report);
 }
 
 static void say_host(void *context, const char *what) { say_progress(context, NULL, 0, what); }
@@ -1125,13 +1145,13 @@ static qp_status measure(bench *b)
     if (!o->profile) {
         say_progress(b, NULL, 0, "its ceilings");
         QP_TRY(qp_timer_open(device_of(b), &b->timer));
+        report->flush_bytes = b->timer.flush_bytes;
+        report->mark_overhead = b->timer.mark_overhead;
         QP_TRY(qp_timer_measure_ceilings(&b->timer, samples, &report->ceilings));
         const qp_host_options host = { .only = o->only, .samples = samples, .say = say_host, .context = b };
         if (on_cpu(b)) QP_TRY(qp_host_measure(&b->timer, b->model, &host, &report->host));
     }
     for (int i = 0; i < b->phase_count; i++) QP_TRY(run_phase(b, &b->phases[i]));
-    report->flush_bytes = b->timer.flush_bytes;
-    report->mark_overhead = b->timer.mark_overhead;
     report->clock = b->timer.clock.reference;
     return QP_OK;
 }
@@ -1179,6 +1199,7 @@ qp_status qp_bench(const qp_runtime *runtime, const qp_golden *golden, const qp_
     summarise(report);
     report->host.others = qp_host_others(&usage);
     report->seconds = qp_seconds_now() - start;
+    report->complete = true;
     return QP_OK;
 }
 

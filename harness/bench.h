@@ -102,8 +102,16 @@ typedef struct qp_bench_report {
     int verified, not_verified; /* rows */
     int failed;                 /* rows, steps that fail by themselves, and the CPU's paths that give wrong products */
     bool profiled;              /* only that: there are no rows */
+    bool complete;              /* false: the run did not end, and this is what it got to */
     double seconds;
 } qp_bench_report;
+
+/* Counts `verified`, `not_verified` and `failed` anew. */
+void qp_bench_report_count(qp_bench_report *report);
+
+/* Takes the report after each row and each pass, as far as it is known, so that it is kept whatever happens later. A failure ends
+ * the run. */
+typedef qp_status (*qp_bench_sink)(void *context, const qp_bench_report *report);
 
 typedef struct qp_bench_options {
     const char *model, *golden_path; /* for the report; borrowed */
@@ -118,6 +126,8 @@ typedef struct qp_bench_options {
     bool profile;         /* run each phase once for a profiler, and time nothing */
     qp_progress progress; /* may be NULL */
     void *progress_context;
+    qp_bench_sink sink; /* may be NULL */
+    void *sink_context;
 } qp_bench_options;
 
 /* Measures on the runtime's device. With a golden, which must belong to the model (qp_golden_require_model), its

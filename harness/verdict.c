@@ -59,21 +59,21 @@ static void say_difference(qp_row *row)
                    c->mismatches, c->elements, c->max_ulp, class_text);
 }
 
-/* Whether the golden holds enough to be trusted; says why not. */
-static bool golden_shows_enough(qp_row *row)
+/* Whether the golden holds enough to be trusted; says why not. `good`: what the row would be. */
+static bool golden_shows_enough(qp_row *row, const char *good)
 {
     const qp_comparison *c = &row->comparison;
     if (c->nonfinite >= c->elements) {
-        (void)snprintf(row->reason, sizeof row->reason, "equal, but no element of the golden is finite");
+        (void)snprintf(row->reason, sizeof row->reason, "%s, but no element of the golden is finite", good);
         return false;
     }
     if (row->dtype == QP_I64 || c->elements == 1) return true;
     const int64_t rows = c->elements / row->dim[row->rank - 1]; /* more than one element: the rank is at least 1 */
     if (c->nonzero + row->true_zeros >= rows) return true;
     (void)snprintf(row->reason, sizeof row->reason,
-                   "equal, but only %" PRId64 " of the golden's %" PRId64 " elements are not zero, in %" PRId64
+                   "%s, but only %" PRId64 " of the golden's %" PRId64 " elements are not zero, in %" PRId64
                    " rows, and should be",
-                   c->nonzero, c->elements, rows);
+                   good, c->nonzero, c->elements, rows);
     return false;
 }
 
@@ -98,9 +98,39 @@ void qp_judge(qp_row *row)
         return;
     }
     if (c->mismatches == 0)
-        row->verdict = golden_shows_enough(row) ? QP_VERDICT_PASS : QP_VERDICT_UNTRUSTED;
+        row->verdict = golden_shows_enough(row, "equal") ? QP_VERDICT_PASS : QP_VERDICT_UNTRUSTED;
     else
         say_difference(row);
+}
+
+/* Why a difference is not within the bound; NULL: it is. A NaN compares as false, and so as outside. */
+static const char *leaves_bound(const qp_row *row, double max_ulp, double error_factor)
+{
+    const qp_comparison *c = &row->comparison;
+    const qp_error *ours = &row->ours_oracle, *golden = &row->golden_oracle;
+    if (row->dtype == QP_I64) return "a whole number has no bound";
+    if (c->class_mismatches > c->signed_zeros) return "no bound covers a NaN or an infinity";
+    if (!(c->max_ulp <= max_ulp)) return "that is over the bound";
+    if (!(ours->rms <= error_factor * golden->rms && ours->max_abs <= error_factor * golden->max_abs &&
+          ours->nonfinite <= golden->nonfinite))
+        return "the error against fp64 is over the bound";
+    return NULL;
+}
+
+void qp_judge_bounded(qp_row *row, double max_ulp, double error_factor)
+{
+    row->gate = QP_GATE_BOUNDED;
+    const bool only_differs =
+        row->comparison.mismatches > 0 && !row->violation && shape_elements(row) == row->comparison.elements;
+    if (row->verdict != QP_VERDICT_FAIL || !only_differs) return;
+    const char *why = leaves_bound(row, max_ulp, error_factor);
+    if (why) {
+        const size_t used = strlen(row->reason);
+        (void)snprintf(row->reason + used, sizeof row->reason - used, "; %s", why);
+        return;
+    }
+    row->reason[0] = '\0';
+    row->verdict = golden_shows_enough(row, "within its bound") ? QP_VERDICT_PASS : QP_VERDICT_UNTRUSTED;
 }
 
 void qp_row_position(const qp_row *row, int64_t index, int64_t position[QP_MAX_RANK])

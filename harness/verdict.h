@@ -123,6 +123,12 @@ typedef struct qp_report {
  * exempt from the rule on zeros. */
 void qp_judge(qp_row *row);
 
+/* Judges a row that fails because elements differ anew: it passes, or is untrusted by the rule above, if no distance is over
+ * `max_ulp` and our error against fp64, root-mean-square and largest, is at most `error_factor` times PyTorch's own. A NaN or an
+ * infinity out of place, a whole number, and whatever else fails a row, are outside of every bound. The row's gate is then
+ * "bounded", whatever its verdict. */
+void qp_judge_bounded(qp_row *row, double max_ulp, double error_factor);
+
 /* The position of an element of the row's tensor along each axis: position[0 .. rank). */
 void qp_row_position(const qp_row *row, int64_t index, int64_t position[QP_MAX_RANK]);
 

@@ -328,6 +328,14 @@ qp_status qp_json_get_string(qp_json_node object, const char *key, const char **
     return qp_json_as_string(member, value);
 }
 
+qp_status qp_json_copy_string(qp_json_node object, const char *key, char *text, size_t size)
+{
+    const char *value = NULL;
+    QP_TRY(qp_json_get_string(object, key, &value));
+    (void)snprintf(text, size, "%s", value);
+    return QP_OK;
+}
+
 qp_status qp_json_get_object(qp_json_node object, const char *key, qp_json_node *value)
 {
     qp_json_node member = object;
@@ -405,6 +413,36 @@ static void keep_failure(qp_json_writer *writer, qp_status status, const char *c
     writer->complaint = complaint;
 }
 
+/* A copy in which U+FFFD stands for what is no UTF-8. Malloc'ed; NULL without memory. */
+static char *repaired(const char *value)
+{
+    const size_t bytes = strlen(value);
+    char *const copy =
+        bytes < SIZE_MAX / QP_UTF8_REPLACEMENT_BYTES - 1 ? malloc(bytes * QP_UTF8_REPLACEMENT_BYTES + 1) : NULL;
+    if (copy == NULL) return NULL;
+    char *to = copy;
+    for (size_t at = 0, length = 0; at < bytes; at += length) {
+        const bool good = qp_utf8_next(value + at, bytes - at, &length) >= 0;
+        const size_t step = good ? length : (size_t)QP_UTF8_REPLACEMENT_BYTES;
+        memcpy(to, good ? value + at : QP_UTF8_REPLACEMENT, step);
+        to += step;
+    }
+    *to = '\0';
+    return copy;
+}
+
+/* Into an array, or an object under a key that may be no UTF-8. */
+static bool add_item(cJSON *parent, const char *key, cJSON *item)
+{
+    size_t bad;
+    if (cJSON_IsArray(parent)) return cJSON_AddItemToArray(parent, item);
+    if (qp_utf8_valid(key, strlen(key), &bad)) return cJSON_AddItemToObject(parent, key, item);
+    char *const copy = repaired(key);
+    const bool added = copy != NULL && cJSON_AddItemToObject(parent, copy, item);
+    free(copy);
+    return added;
+}
+
 /* Takes the item, NULL if it could not be made, and puts it where the next value belongs. */
 static void append(qp_json_writer *writer, const char *key, cJSON *item)
 {
@@ -427,7 +465,7 @@ static void append(qp_json_writer *writer, const char *key, cJSON *item)
         writer->root = item;
         return;
     }
-    if (cJSON_IsObject(parent) ? cJSON_AddItemToObject(parent, key, item) : cJSON_AddItemToArray(parent, item)) return;
+    if (add_item(parent, key, item)) return;
     keep_failure(writer, QP_NO_MEMORY, "not enough memory to write JSON");
 refuse:
     cJSON_Delete(item);
@@ -502,24 +540,6 @@ void qp_json_put_double(qp_json_writer *writer, const char *key, double value)
     append(writer, key, cJSON_CreateRaw(text));
 }
 
-/* A copy in which U+FFFD stands for what is no UTF-8. Malloc'ed; NULL without memory. */
-static char *repaired(const char *value)
-{
-    const size_t bytes = strlen(value);
-    char *const copy =
-        bytes < SIZE_MAX / QP_UTF8_REPLACEMENT_BYTES - 1 ? malloc(bytes * QP_UTF8_REPLACEMENT_BYTES + 1) : NULL;
-    if (copy == NULL) return NULL;
-    char *to = copy;
-    for (size_t at = 0, length = 0; at < bytes; at += length) {
-        const bool good = qp_utf8_next(value + at, bytes - at, &length) >= 0;
-        const size_t step = good ? length : (size_t)QP_UTF8_REPLACEMENT_BYTES;
-        memcpy(to, good ? value + at : QP_UTF8_REPLACEMENT, step);
-        to += step;
-    }
-    *to = '\0';
-    return copy;
-}
-
 void qp_json_put_string(qp_json_writer *writer, const char *key, const char *value)
 {
     size_t bad;
@@ -562,12 +582,27 @@ qp_status qp_json_write_text(const qp_json_writer *writer, char **text)
     return QP_OK;
 }
 
+static qp_status write_text(const char *text, FILE *file, const char *path)
+{
+    const bool written = fputs(text, file) >= 0 && fflush(file) == 0;
+    return written ? QP_OK : qp_fail(QP_IO, "%s cannot be written: %s", path, strerror(errno));
+}
+
 qp_status qp_json_write_file(const qp_json_writer *writer, FILE *file, const char *path)
 {
     char *text;
     QP_TRY(qp_json_write_text(writer, &text));
-    const bool written = fputs(text, file) >= 0 && fflush(file) == 0;
-    const int reason = errno;
+    const qp_status status = write_text(text, file, path);
     free(text);
-    return written ? QP_OK : qp_fail(QP_IO, "%s cannot be written: %s", path, strerror(reason));
+    return status;
+}
+
+qp_status qp_json_write_line(const qp_json_writer *writer, FILE *file, const char *path)
+{
+    QP_TRY(qp_json_writer_status(writer));
+    char *const printed = cJSON_PrintUnformatted(writer->root);
+    if (printed == NULL) return qp_fail(QP_NO_MEMORY, "not enough memory to print JSON");
+    qp_status status = write_text(printed, file, path);
+    cJSON_free(printed);
+    return status == QP_OK ? write_text("\n", file, path) : status;
 }

@@ -72,6 +72,8 @@ QP_MUST_USE qp_status qp_json_get_int64(qp_json_node object, const char *key, in
 QP_MUST_USE qp_status qp_json_get_double(qp_json_node object, const char *key, double *value);
 QP_MUST_USE qp_status qp_json_get_bool(qp_json_node object, const char *key, bool *value);
 QP_MUST_USE qp_status qp_json_get_string(qp_json_node object, const char *key, const char **value);
+/* A copy of the text, cut to size - 1 bytes. */
+QP_MUST_USE qp_status qp_json_copy_string(qp_json_node object, const char *key, char *text, size_t size);
 QP_MUST_USE qp_status qp_json_get_object(qp_json_node object, const char *key, qp_json_node *value);
 QP_MUST_USE qp_status qp_json_get_array(qp_json_node object, const char *key, qp_json_node *value);
 
@@ -116,7 +118,7 @@ void qp_json_put_int64(qp_json_writer *writer, const char *key, int64_t value);
 void qp_json_put_uint64(qp_json_writer *writer, const char *key, uint64_t value);
 /* As many of 17 digits as it takes to read back the same; "nan", "inf" and "-inf" as strings. */
 void qp_json_put_double(qp_json_writer *writer, const char *key, double value);
-/* Bytes that are no UTF-8 become U+FFFD; NULL becomes null. */
+/* Bytes that are no UTF-8 become U+FFFD, in keys as well; NULL becomes null. */
 void qp_json_put_string(qp_json_writer *writer, const char *key, const char *value);
 
 /* QP_INVALID if the calls above did not match (a key missing or too many, something still open),
@@ -126,6 +128,8 @@ QP_MUST_USE qp_status qp_json_writer_status(const qp_json_writer *writer);
 QP_MUST_USE qp_status qp_json_write_text(const qp_json_writer *writer, char **text);
 /* The same into a file that is open for writing; `path` is for the message only. Does not close it. */
 QP_MUST_USE qp_status qp_json_write_file(const qp_json_writer *writer, FILE *file, const char *path);
+/* The same in one line, for a file of JSON Lines. */
+QP_MUST_USE qp_status qp_json_write_line(const qp_json_writer *writer, FILE *file, const char *path);
 
 #ifdef __cplusplus
 }

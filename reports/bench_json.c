@@ -4,13 +4,22 @@
 /* A time of the schema: whole tenths of nanoseconds, for no clock here tells more. */
 static double nanoseconds(double seconds) { return (double)(int64_t)(seconds * 1e10 + 0.5) / 10.0; }
 
+/* The same in seconds, for what is computed from it: the file must not contradict itself. */
+static double rounded(double seconds) { return nanoseconds(seconds) / 1e9; }
+
+static qp_statistics rounded_statistics(const qp_statistics *s)
+{
+    return (qp_statistics){ s->samples, rounded(s->median), rounded(s->q1), rounded(s->q3) };
+}
+
 static void put_statistics(qp_json_writer *w, const qp_statistics *s)
 {
     qp_json_put_double(w, "median_ns", nanoseconds(s->median));
     qp_json_put_double(w, "q1_ns", nanoseconds(s->q1));
     qp_json_put_double(w, "q3_ns", nanoseconds(s->q3));
     qp_json_put_int64(w, "samples", s->samples);
-    qp_json_put_double(w, "noise", qp_statistics_noise(s));
+    const qp_statistics kept = rounded_statistics(s);
+    qp_json_put_double(w, "noise", qp_statistics_noise(&kept));
 }
 
 /* Members of a row or a step; those of a time only if there is one. Returns whether there is. */
@@ -45,7 +54,7 @@ static void put_rates(qp_json_writer *w, const qp_cost *cost, const qp_time *tim
 {
     const qp_ceilings *ceilings = &report->ceilings;
     const double most_read = report->host.read_bytes_per_second;
-    const double seconds = time->seconds.median;
+    const double seconds = rounded(time->seconds.median);
     qp_json_put_uint64(w, "bytes", cost->bytes);
     qp_json_put_uint64(w, "flops", cost->flops);
     if (time->why || !(seconds > 0.0)) return;
@@ -110,7 +119,7 @@ static void put_step(qp_json_writer *w, const qp_bench_report *report, const qp_
         put_statistics(w, &step->wall);
         qp_json_close(w);
         if (step->time.seconds.median > 0.0 && step->next_token >= 0)
-            qp_json_put_double(w, "tokens_per_second", (double)step->tokens / step->wall.median);
+            qp_json_put_double(w, "tokens_per_second", (double)step->tokens / rounded(step->wall.median));
     }
     put_rates(w, &step->cost, &step->time, report);
     if (step->one_thread.seconds.samples) put_object_of_time(w, "one_thread", &step->one_thread);
@@ -231,6 +240,7 @@ static void put_report(qp_json_writer *w, const qp_bench_report *report)
     qp_json_put_uint64(w, "flush_bytes", report->flush_bytes);
     qp_json_put_double(w, "mark_overhead_ns", nanoseconds(report->mark_overhead));
     if (report->clock > 0.0) qp_json_put_double(w, "clock_hz", report->clock);
+    qp_json_put_bool(w, "complete", report->complete);
     put_ceilings(w, &report->ceilings);
     put_host(w, &report->host);
     qp_json_open_array(w, "rows");

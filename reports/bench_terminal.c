@@ -2,61 +2,28 @@
 #include <string.h>
 
 #include "../harness/own_order.h"
+#include "figures.h"
 #include "page.h"
 #include "reports.h"
 
-/* A few characters of a line. */
-typedef struct cell {
-    char text[32];
-} cell;
-
-/* Three digits and a unit: "1.23 us". */
-static cell say_scaled(double value, const char *const units[])
+static qp_figure say_time(const qp_time *time)
 {
-    cell c;
-    int unit = 0;
-    while (units[unit + 1] && value >= 999.5) {
-        value /= 1000.0;
-        unit++;
-    }
-    (void)snprintf(c.text, sizeof c.text, "%.*f %s", value < 9.995 ? 2 : value < 99.95 ? 1 : 0, value, units[unit]);
-    return c;
+    return time->why ? (qp_figure){ "-" } : qp_say_seconds(time->seconds.median);
 }
 
-static cell say_seconds(double seconds)
+static qp_figure say_factor(double factor)
 {
-    static const char *const units[] = { "ns", "us", "ms", "s", NULL };
-    return say_scaled(1e9 * seconds, units);
-}
-
-static cell say_time(const qp_time *time) { return time->why ? (cell){ "-" } : say_seconds(time->seconds.median); }
-
-static cell say_rate(double rate, bool flops)
-{
-    static const char *const byte_units[] = { "B/s", "kB/s", "MB/s", "GB/s", "TB/s", NULL };
-    static const char *const flop_units[] = { "flop/s", "kflop/s", "Mflop/s", "Gflop/s", "Tflop/s", NULL };
-    return say_scaled(rate, flops ? flop_units : byte_units);
-}
-
-static cell say_bytes(double bytes)
-{
-    static const char *const units[] = { "B", "kB", "MB", "GB", "TB", NULL };
-    return say_scaled(bytes, units);
-}
-
-static cell say_factor(double factor)
-{
-    cell c = { "-" };
+    qp_figure c = { "-" };
     if (factor > 0.0) (void)snprintf(c.text, sizeof c.text, "%.*f", factor < 9.995 ? 2 : 1, factor);
     return c;
 }
 
 /* Multiply-adds a second, all in one unit, for they are compared. */
-static cell say_macs(double rate) { return say_factor(rate / 1e9); }
+static qp_figure say_macs(double rate) { return say_factor(rate / 1e9); }
 
-static cell say_percent(double share)
+static qp_figure say_percent(double share)
 {
-    cell c;
+    qp_figure c;
     (void)snprintf(c.text, sizeof c.text, "%.*f %%", share < 0.09995 ? 1 : 0, 100.0 * share);
     return c;
 }
@@ -64,7 +31,7 @@ static cell say_percent(double share)
 /* What a node or a pass gets out of the machine: bytes a second, or with `products` flops a second if that is nearer
  * to its ceiling. */
 typedef struct yield {
-    cell rate, share;
+    qp_figure rate, share;
 } yield;
 
 static yield yield_of(const qp_cost *cost, const qp_time *time, const qp_bench_report *report, bool products)
@@ -81,7 +48,8 @@ static yield yield_of(const qp_cost *cost, const qp_time *time, const qp_bench_r
     const double flop_share = most_flops > 0.0 ? flops / most_flops : 0.0;
     const bool computes = products && flop_share > byte_share;
     const double share = computes ? flop_share : byte_share;
-    return (yield){ say_rate(computes ? flops : bytes, computes), share > 0.0 ? say_percent(share) : (cell){ "-" } };
+    return (yield){ qp_say_rate(computes ? flops : bytes, computes),
+                    share > 0.0 ? say_percent(share) : (qp_figure){ "-" } };
 }
 
 static const char *say_verified(const char *verified, bool failed, colour *c)
@@ -145,17 +113,17 @@ static void print_steps(const page *p, const qp_bench_report *report)
         colour c;
         const char *verified = say_verified(s->verified, s->failed, &c);
         const yield y = yield_of(&s->cost, &s->time, report, true);
-        cell quartiles = { "-" }, tokens = { "-" }, token = { "-" };
+        qp_figure quartiles = { "-" }, tokens = { "-" }, token = { "-" };
         if (!s->time.why) {
-            (void)snprintf(quartiles.text, sizeof quartiles.text, "%.8s..%.8s", say_seconds(s->time.seconds.q1).text,
-                           say_seconds(s->time.seconds.q3).text);
+            (void)snprintf(quartiles.text, sizeof quartiles.text, "%.8s..%.8s", qp_say_seconds(s->time.seconds.q1).text,
+                           qp_say_seconds(s->time.seconds.q3).text);
             if (s->next_token >= 0)
                 (void)snprintf(tokens.text, sizeof tokens.text, "%.1f", (double)s->tokens / s->wall.median);
         }
         if (s->next_token >= 0) (void)snprintf(token.text, sizeof token.text, "%" PRId64, s->next_token);
         (void)fprintf(p->stream, "%-12s %7" PRId64 " %7" PRId64 " %8s %17s %8s %10s %12s %7s  %s%-8s%s %s\n", s->name,
                       s->context, s->tokens, say_time(&s->time).text, quartiles.text,
-                      s->time.why ? "-" : say_seconds(s->wall.median).text, tokens.text, y.rate.text, y.share.text,
+                      s->time.why ? "-" : qp_say_seconds(s->wall.median).text, tokens.text, y.rate.text, y.share.text,
                       page_start(p, c), verified, page_stop(p, c), token.text);
     }
 }
@@ -166,14 +134,14 @@ static void print_reading(const page *p, const qp_bench_report *report)
 {
     const qp_host_speed *h = &report->host;
     const double speed_up = qp_scaling_speed_up(&h->read);
-    (void)fprintf(p->stream, "reading  %s of weights once: ", say_bytes((double)h->read_bytes).text);
+    (void)fprintf(p->stream, "reading  %s of weights once: ", qp_say_bytes((double)h->read_bytes).text);
     if (h->read.all.why)
         (void)fputs(h->read.all.why, p->stream);
     else
-        (void)fprintf(p->stream, "%s, %s with %d thread%s", say_seconds(h->read.all.seconds.median).text,
-                      say_rate(h->read_bytes_per_second, false).text, h->threads, h->threads == 1 ? "" : "s");
+        (void)fprintf(p->stream, "%s, %s with %d thread%s", qp_say_seconds(h->read.all.seconds.median).text,
+                      qp_say_rate(h->read_bytes_per_second, false).text, h->threads, h->threads == 1 ? "" : "s");
     if (speed_up > 0.0)
-        (void)fprintf(p->stream, "; %s with 1: speed-up %s", say_seconds(h->read.one.seconds.median).text,
+        (void)fprintf(p->stream, "; %s with 1: speed-up %s", qp_say_seconds(h->read.one.seconds.median).text,
                       say_factor(speed_up).text);
     (void)fputc('\n', p->stream);
 }
@@ -182,12 +150,12 @@ static void print_decoding(const page *p, const qp_bench_step *s)
 {
     if (!(s->readings > 0.0)) return;
     (void)fprintf(p->stream, "decoding %s a step: %s%s%s times that reading, wanted at most %.1f",
-                  say_seconds(s->time.seconds.median).text,
+                  qp_say_seconds(s->time.seconds.median).text,
                   page_start(p, s->readings <= QP_HOST_MOST_READINGS ? GREEN : YELLOW), say_factor(s->readings).text,
                   page_stop(p, GREEN), QP_HOST_MOST_READINGS);
     if (s->speed_up > 0.0)
         (void)fprintf(p->stream, "; %s with 1 thread: speed-up %s%s%s, wanted at least %.1f",
-                      say_seconds(s->one_thread.seconds.median).text,
+                      qp_say_seconds(s->one_thread.seconds.median).text,
                       page_start(p, s->speed_up >= QP_HOST_LEAST_SPEED_UP ? GREEN : YELLOW),
                       say_factor(s->speed_up).text, page_stop(p, GREEN), QP_HOST_LEAST_SPEED_UP);
     (void)fputc('\n', p->stream);
@@ -307,14 +275,14 @@ static void print_machine(const page *p, const qp_bench_report *report)
 {
     const qp_ceilings *c = &report->ceilings;
     (void)fprintf(p->stream, "most     copy %s",
-                  c->copy.why ? c->copy.why : say_rate(c->copy_bytes_per_second, false).text);
+                  c->copy.why ? c->copy.why : qp_say_rate(c->copy_bytes_per_second, false).text);
     (void)fprintf(p->stream, "; product of %" PRId64 " x %" PRId64 " matrices (%s) %s", c->product_size,
                   c->product_size, c->product_implementation,
-                  c->product.why ? c->product.why : say_rate(c->product_flops_per_second, true).text);
+                  c->product.why ? c->product.why : qp_say_rate(c->product_flops_per_second, true).text);
     (void)fprintf(p->stream, "\nsamples  at most %" PRId64 " of each time; cold: after a fill of %.0f MB",
                   report->samples, (double)report->flush_bytes / 1e6);
     (void)fprintf(p->stream, "; %s between two marks with nothing between them",
-                  say_seconds(report->mark_overhead).text);
+                  qp_say_seconds(report->mark_overhead).text);
     if (report->clock > 0.0) (void)fprintf(p->stream, "; clock %.2f GHz", report->clock / 1e9);
     (void)fputs("\n\n", p->stream);
 }
@@ -347,10 +315,11 @@ void qp_bench_print(const qp_bench_report *report, qp_terminal_style style, FILE
         page_start(&p, DIM), page_stop(&p, DIM));
     print_host(&p, report);
     print_no_time(&p, report);
-    const colour c = report->failed ? RED : report->verified ? GREEN : YELLOW;
+    if (!report->complete) (void)fprintf(stream, "%sthe run did not end%s\n", page_start(&p, RED), page_stop(&p, RED));
+    const colour c = report->failed || !report->complete ? RED : report->verified ? GREEN : YELLOW;
     (void)fprintf(stream, "%s%s%s  %d rows verified, %d failed, %d not verified; %.1f s\n", page_start(&p, c),
-                  report->failed     ? "FAIL"
-                  : report->verified ? "PASS"
-                                     : "NOTHING VERIFIED",
+                  report->failed || !report->complete ? "FAIL"
+                  : report->verified                  ? "PASS"
+                                                      : "NOTHING VERIFIED",
                   page_stop(&p, c), report->verified, report->failed, report->not_verified, report->seconds);
 }

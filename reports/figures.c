@@ -1,17 +1,33 @@
 #include "figures.h"
 
 #include <inttypes.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
+#include <math.h>
 
-qp_figure qp_figure_count(int64_t count)
+qp_figure qp_say_count(int64_t count)
+{
+    static const char units[] = "MGTPE";
+    qp_figure f;
+    if (count < 1000000) {
+        (void)snprintf(f.text, sizeof f.text, "%" PRId64, count);
+        return f;
+    }
+    double scaled = (double)count / 1e6;
+    size_t unit = 0;
+    while (scaled >= 999.5 && units[unit + 1]) {
+        scaled /= 1000.0;
+        unit++;
+    }
+    (void)snprintf(f.text, sizeof f.text, "%.*f%c", scaled < 9.995 ? 2 : scaled < 99.95 ? 1 : 0, scaled, units[unit]);
+    return f;
+}
+
+qp_figure qp_say_grouped(int64_t count)
 {
     char digits[24];
     qp_figure f;
     const int length = snprintf(digits, sizeof digits, "%" PRId64, count);
     size_t at = 0;
-    for (int i = 0; i < length; i++) {
+    for (int i = 0; i < length && at + 2 < sizeof f.text; i++) {
         if (i > 0 && (length - i) % 3 == 0 && digits[i - 1] != '-') f.text[at++] = ',';
         f.text[at++] = digits[i];
     }
@@ -19,27 +35,24 @@ qp_figure qp_figure_count(int64_t count)
     return f;
 }
 
-/* "1.2e-03" as "1.2e-3". */
-static qp_figure scientific(double value, int decimals)
+qp_figure qp_say_error(double error)
 {
     qp_figure f;
-    (void)snprintf(f.text, sizeof f.text, "%.*e", decimals, value);
-    char *exponent = strchr(f.text, 'e');
-    if (!exponent) return f; /* "nan", "inf" */
-    (void)snprintf(exponent + 1, sizeof f.text - (size_t)(exponent + 1 - f.text), "%ld",
-                   strtol(exponent + 1, NULL, 10));
+    if (error == 0.0)
+        (void)snprintf(f.text, sizeof f.text, "0");
+    else
+        (void)snprintf(f.text, sizeof f.text, "%.1e", error);
     return f;
 }
 
-qp_figure qp_figure_error(double error) { return error == 0.0 ? (qp_figure){ "0" } : scientific(error, 2); }
-
-qp_figure qp_figure_ulp(double ulp)
+qp_figure qp_say_ulp(double ulp)
 {
-    return ulp >= 0.0 && ulp < 1e15 ? qp_figure_count((int64_t)ulp) : scientific(ulp, 1);
+    qp_figure f;
+    (void)snprintf(f.text, sizeof f.text, ulp < 1e5 ? "%.0f" : "%.0e", ulp);
+    return f;
 }
 
-/* Three digits and a unit. */
-static qp_figure scaled(double value, const char *const units[])
+qp_figure qp_say_scaled(double value, const char *const units[])
 {
     qp_figure f;
     int unit = 0;
@@ -51,28 +64,53 @@ static qp_figure scaled(double value, const char *const units[])
     return f;
 }
 
-qp_figure qp_figure_seconds(double seconds)
+qp_figure qp_say_seconds(double seconds)
 {
-    static const char *const units[] = { "ns", "µs", "ms", "s", NULL };
-    return scaled(1e9 * seconds, units);
+    static const char *const units[] = { "ns", "us", "ms", "s", NULL };
+    return qp_say_scaled(1e9 * seconds, units);
 }
 
-qp_figure qp_figure_bytes(double bytes)
-{
-    static const char *const units[] = { "B", "kB", "MB", "GB", "TB", NULL };
-    return scaled(bytes, units);
-}
-
-qp_figure qp_figure_rate(double rate, bool flops)
+qp_figure qp_say_rate(double rate, bool flops)
 {
     static const char *const byte_units[] = { "B/s", "kB/s", "MB/s", "GB/s", "TB/s", NULL };
     static const char *const flop_units[] = { "flop/s", "kflop/s", "Mflop/s", "Gflop/s", "Tflop/s", NULL };
-    return scaled(rate, flops ? flop_units : byte_units);
+    return qp_say_scaled(rate, flops ? flop_units : byte_units);
 }
 
-qp_figure qp_figure_percent(double share)
+qp_figure qp_say_bytes(double bytes)
+{
+    static const char *const units[] = { "B", "kB", "MB", "GB", "TB", NULL };
+    return qp_say_scaled(bytes, units);
+}
+
+qp_figure qp_say_element(double value)
 {
     qp_figure f;
-    (void)snprintf(f.text, sizeof f.text, "%.*f %%", share < 0.09995 ? 1 : 0, 100.0 * share);
+    (void)snprintf(f.text, sizeof f.text, "%.9g", value);
     return f;
+}
+
+qp_figure qp_say_bits(qp_dtype dtype, uint64_t bits)
+{
+    qp_figure f;
+    (void)snprintf(f.text, sizeof f.text, "0x%0*" PRIx64, 2 * (int)qp_dtype_bytes(dtype), bits);
+    return f;
+}
+
+void qp_put_position(const qp_row *row, int64_t index, qp_put_text put, FILE *stream)
+{
+    int64_t position[QP_MAX_RANK];
+    qp_row_position(row, index, position);
+    for (int i = 0; i < row->rank; i++) {
+        if (i) (void)fputs(", ", stream);
+        put(row->axis[i] ? row->axis[i] : "axis", stream);
+        (void)fprintf(stream, " %" PRId64, position[i]);
+    }
+}
+
+int64_t qp_count_inside_fused(const qp_report *report)
+{
+    int64_t tensors = 0;
+    for (int i = 0; i < report->inside_fused_count; i++) tensors += report->inside_fused[i].tensors;
+    return tensors;
 }

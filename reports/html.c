@@ -12,6 +12,29 @@
 
 enum { MOST_LISTED = 1000 }; /* tensors not compared: they are not rows, and the JSON has them all */
 
+qp_figure qp_html_say_error(double error)
+{
+    qp_figure f = { "0" };
+    if (error == 0.0) return f;
+    (void)snprintf(f.text, sizeof f.text, "%.2e", error);
+    char *exponent = strchr(f.text, 'e');
+    if (!exponent) return f; /* "nan", "inf" */
+    (void)snprintf(exponent + 1, sizeof f.text - (size_t)(exponent + 1 - f.text), "%ld",
+                   strtol(exponent + 1, NULL, 10));
+    return f;
+}
+
+qp_figure qp_html_say_ulp(double ulp)
+{
+    return ulp >= 0.0 && ulp < 1e15 ? qp_say_grouped((int64_t)ulp) : qp_html_say_error(ulp);
+}
+
+qp_figure qp_html_say_seconds(double seconds)
+{
+    static const char *const units[] = { "ns", "µs", "ms", "s", NULL };
+    return qp_say_scaled(1e9 * seconds, units);
+}
+
 void qp_html_put_verdict(qp_verdict verdict, FILE *f)
 {
     static const char *const signs[] = {
@@ -45,7 +68,7 @@ void qp_html_put_ours(const qp_device_facts *device, const char *backend, const 
 void qp_html_put_environment(const qp_environment *environment, FILE *f)
 {
     qp_html_put_fact("Machine", environment->cpu, f);
-    qp_html_put_fact("Threads", qp_figure_count(environment->threads).text, f);
+    qp_html_put_fact("Threads", qp_say_grouped(environment->threads).text, f);
     qp_html_put_fact("System", environment->os, f);
     qp_html_put_fact("Program", environment->program_version, f);
     qp_html_put_fact("Compiler", environment->compiler, f);
@@ -64,31 +87,23 @@ void qp_html_put_tile(const char *name, qp_figure figure, const char *of, FILE *
     (void)fputs("</div>\n", f);
 }
 
-static int64_t count_inside_fused(const qp_report *report)
-{
-    int64_t tensors = 0;
-    for (int i = 0; i < report->inside_fused_count; i++) tensors += report->inside_fused[i].tensors;
-    return tensors;
-}
-
 static void put_tiles(const qp_html_view *view, FILE *f)
 {
     const qp_report *report = view->report;
     const qp_report_summary *s = &report->summary;
     (void)fputs("<dl class=tiles>\n", f);
-    qp_html_put_tile("Boundaries exact", qp_figure_count(view->exact_boundaries),
-                     qp_figure_count(view->names.count).text, f);
-    qp_html_put_tile("Rows exact", qp_figure_count(s->exact_rows), qp_figure_count(s->rows).text, f);
-    qp_html_put_tile("Elements compared", qp_figure_count(s->elements), "", f);
-    qp_html_put_tile("Differ, local", qp_figure_count(s->local_mismatches), "", f);
-    qp_html_put_tile("Differ, carried", qp_figure_count(s->carried_mismatches), "", f);
-    if (s->untrusted) qp_html_put_tile("Untrusted", qp_figure_count(s->untrusted), "", f);
-    if (s->waived) qp_html_put_tile("Waived", qp_figure_count(s->waived), "", f);
-    if (report->not_compared_count)
-        qp_html_put_tile("Not compared", qp_figure_count(report->not_compared_count), "", f);
+    qp_html_put_tile("Boundaries exact", qp_say_grouped(view->exact_boundaries), qp_say_grouped(view->names.count).text,
+                     f);
+    qp_html_put_tile("Rows exact", qp_say_grouped(s->exact_rows), qp_say_grouped(s->rows).text, f);
+    qp_html_put_tile("Elements compared", qp_say_grouped(s->elements), "", f);
+    qp_html_put_tile("Differ, local", qp_say_grouped(s->local_mismatches), "", f);
+    qp_html_put_tile("Differ, carried", qp_say_grouped(s->carried_mismatches), "", f);
+    if (s->untrusted) qp_html_put_tile("Untrusted", qp_say_grouped(s->untrusted), "", f);
+    if (s->waived) qp_html_put_tile("Waived", qp_say_grouped(s->waived), "", f);
+    if (report->not_compared_count) qp_html_put_tile("Not compared", qp_say_grouped(report->not_compared_count), "", f);
     if (report->inside_fused_count)
-        qp_html_put_tile("Inside fused", qp_figure_count(count_inside_fused(report)), "", f);
-    if (report->left_out) qp_html_put_tile("Left out by --only", qp_figure_count(report->left_out), "", f);
+        qp_html_put_tile("Inside fused", qp_say_grouped(qp_count_inside_fused(report)), "", f);
+    if (report->left_out) qp_html_put_tile("Left out by --only", qp_say_grouped(report->left_out), "", f);
     (void)fputs("</dl>\n", f);
 }
 
@@ -99,17 +114,17 @@ static void put_headline(const qp_report *report, FILE *f)
     if (s->rows == 0)
         (void)fputs("Nothing was compared", f);
     else if (s->failed)
-        (void)fprintf(f, "%s of %s rows failed", qp_figure_count(s->failed).text, qp_figure_count(s->rows).text);
+        (void)fprintf(f, "%s of %s rows failed", qp_say_grouped(s->failed).text, qp_say_grouped(s->rows).text);
     else if (s->verdict != QP_VERDICT_PASS)
         (void)fputs("No row failed, but this is no pass", f);
     else if (s->waived)
-        (void)fprintf(f, "%s rows, of which %s are waived", qp_figure_count(s->rows).text,
-                      qp_figure_count(s->waived).text);
+        (void)fprintf(f, "%s rows, of which %s are waived", qp_say_grouped(s->rows).text,
+                      qp_say_grouped(s->waived).text);
     else if (s->exact_rows == s->rows)
         (void)fputs("Every bit is PyTorch’s", f);
     else
-        (void)fprintf(f, "All %s rows pass, %s of them within a bound", qp_figure_count(s->rows).text,
-                      qp_figure_count(s->rows - s->exact_rows).text);
+        (void)fprintf(f, "All %s rows pass, %s of them within a bound", qp_say_grouped(s->rows).text,
+                      qp_say_grouped(s->rows - s->exact_rows).text);
 }
 
 void qp_html_put_stamp(bool pass, const char *word, FILE *f)
@@ -120,17 +135,12 @@ void qp_html_put_stamp(bool pass, const char *word, FILE *f)
 
 static void put_worst_element(const qp_row *row, FILE *f)
 {
-    int64_t position[QP_MAX_RANK];
     const qp_worst *worst = &row->comparison.worst[0];
     if (row->comparison.worst_count == 0) return;
-    qp_row_position(row, worst->index, position);
     (void)fputs("<p>worst at ", f);
-    for (int i = 0; i < row->rank; i++) {
-        (void)fputs(i ? ", " : "", f);
-        qp_text_put_markup(row->axis[i] ? row->axis[i] : "axis", f);
-        (void)fprintf(f, " %s", qp_figure_count(position[i]).text);
-    }
-    (void)fprintf(f, ": golden <b>%.9g</b>, ours <b>%.9g</b>\n", worst->want, worst->got);
+    qp_put_position(row, worst->index, qp_text_put_markup, f);
+    (void)fprintf(f, ": golden <b>%s</b>, ours <b>%s</b>\n", qp_say_element(worst->want).text,
+                  qp_say_element(worst->got).text);
 }
 
 static void put_row_card(const char *title, const qp_row *row, FILE *f)
@@ -138,8 +148,8 @@ static void put_row_card(const char *title, const qp_row *row, FILE *f)
     (void)fprintf(f, "<div class=card><h3>%s</h3><p class=key>", title);
     qp_html_put_row_link(row, f);
     (void)fprintf(f, "\n<p><b>%s</b> of %s elements differ, at most <b>%s</b> ulp\n",
-                  qp_figure_count(row->comparison.mismatches).text, qp_figure_count(row->comparison.elements).text,
-                  qp_figure_ulp(row->comparison.max_ulp).text);
+                  qp_say_grouped(row->comparison.mismatches).text, qp_say_grouped(row->comparison.elements).text,
+                  qp_html_say_ulp(row->comparison.max_ulp).text);
     put_worst_element(row, f);
     (void)fputs("</div>\n", f);
 }
@@ -208,7 +218,7 @@ static void put_notices(const qp_report *report, FILE *f)
     if (report->not_compared_count) {
         put_notice("Not everything was compared:", f);
         (void)fprintf(f, "<a href=#not-compared>tensors of the golden</a> without a row: %s.\n",
-                      qp_figure_count(report->not_compared_count).text);
+                      qp_say_grouped(report->not_compared_count).text);
     }
     if (report->problem_count == 0) return;
     put_notice("The gate has problems of its own,", f);
@@ -239,7 +249,7 @@ static void put_facts(const qp_report *report, FILE *f)
     qp_html_put_ours(&report->device, report->backend, report->plan, report->only, report->fault, f);
     qp_html_put_fact("Gate", report->gate, f);
     qp_html_put_environment(&report->environment, f);
-    qp_html_put_fact("Took", qp_figure_seconds(report->seconds).text, f);
+    qp_html_put_fact("Took", qp_html_say_seconds(report->seconds).text, f);
     (void)fputs("</dl>\n", f);
 }
 
@@ -253,7 +263,7 @@ static void put_nothing_differs(const qp_html_view *view, FILE *f)
         (void)fprintf(f,
                       "<p>None of %s elements differs from the golden, neither on PyTorch’s inputs nor on our own "
                       "results.\n",
-                      qp_figure_count(view->report->summary.elements).text);
+                      qp_say_grouped(view->report->summary.elements).text);
 }
 
 static void put_summary(const qp_html_view *view, FILE *f)
@@ -300,7 +310,7 @@ static void put_not_compared(const qp_report *report, FILE *f)
     (void)fputs("</table></div>\n", f);
     if (report->not_compared_count > MOST_LISTED)
         (void)fprintf(f, "<p class=hint>… and %s more; the JSON report lists them all.\n",
-                      qp_figure_count(report->not_compared_count - MOST_LISTED).text);
+                      qp_say_grouped(report->not_compared_count - MOST_LISTED).text);
     (void)fputs("</section>\n", f);
 }
 
@@ -315,7 +325,7 @@ static void put_inside_fused(const qp_report *report, FILE *f)
     for (int i = 0; i < report->inside_fused_count; i++) {
         (void)fputs("<tr><th scope=row>", f);
         qp_text_put_markup(report->inside_fused[i].boundary, f);
-        (void)fprintf(f, "<td>%s<td class=text>", qp_figure_count(report->inside_fused[i].tensors).text);
+        (void)fprintf(f, "<td>%s<td class=text>", qp_say_grouped(report->inside_fused[i].tensors).text);
         qp_text_put_markup(report->inside_fused[i].node, f);
         (void)fputc('\n', f);
     }

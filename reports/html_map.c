@@ -134,40 +134,23 @@ void qp_html_put_map(const qp_html_view *view, FILE *f)
 
 /* ---- A line of figures for each boundary. ---- */
 
-static void put_pooled(const qp_pooled *pooled, FILE *f)
+static void put_boundary(const qp_boundary *boundary, const qp_row *row, FILE *f)
 {
-    (void)fprintf(f, "<td>%s", pooled->elements > 0.0 ? qp_figure_error(qp_pooled_rms(pooled)).text : "–");
-}
-
-static void put_differ(const qp_html_sum *sum, FILE *f)
-{
-    (void)fprintf(f, "<td>%s", sum->rows > 0 ? qp_figure_count(sum->mismatches).text : "–");
-}
-
-static void put_boundary(const qp_html_view *view, int index, FILE *f)
-{
-    const qp_html_boundary *b = &view->boundaries[index];
-    const qp_html_sum *local = &b->sum[QP_LOCAL], *carried = &b->sum[QP_CARRIED];
-    qp_verdict verdict = QP_VERDICT_PASS;
-    for (int mode = 0; mode < QP_MODES; mode++)
-        if (b->sum[mode].rows > 0 && b->sum[mode].verdict < verdict) verdict = b->sum[mode].verdict;
+    const qp_boundary_figures figures = qp_boundary_say(boundary);
+    const char *const columns[] = { figures.elements.text,  figures.local_mismatches.text,
+                                    figures.local_ulp.text, figures.ours.text,
+                                    figures.golden.text,    figures.carried_mismatches.text,
+                                    figures.came_in.text,   figures.added.text };
     (void)fputs("<tr><th scope=row>", f);
-    qp_text_put_markup(view->names.text[index], f);
+    qp_text_put_markup(boundary->name, f);
     (void)fputs("<td class=text>", f);
-    qp_html_put_verdict(verdict, f);
+    qp_html_put_verdict(boundary->verdict, f);
     (void)fputs("<td class=text>", f);
-    qp_text_put_markup(b->row->operation, f);
+    qp_text_put_markup(row->operation, f);
     (void)fputs("<td class=text>", f);
-    qp_text_put_markup(b->row->implementation, f);
-    (void)fprintf(f, "<td>%s", qp_figure_count(local->rows + carried->rows).text);
-    (void)fprintf(f, "<td>%s", qp_figure_count(local->elements + carried->elements).text);
-    put_differ(local, f);
-    (void)fprintf(f, "<td>%s", local->rows > 0 ? qp_figure_ulp(local->ulp).text : "–");
-    put_pooled(&b->ours, f);
-    put_pooled(&b->golden, f);
-    put_differ(carried, f);
-    put_pooled(&b->came_in, f);
-    put_pooled(&b->added, f);
+    qp_text_put_markup(row->implementation, f);
+    (void)fprintf(f, "<td>%s", qp_say_grouped(boundary->rows).text);
+    for (size_t i = 0; i < sizeof columns / sizeof *columns; i++) (void)fprintf(f, "<td>%s", columns[i]);
     (void)fputc('\n', f);
 }
 
@@ -187,6 +170,6 @@ void qp_html_put_boundaries(const qp_html_view *view, FILE *f)
         "<th scope=col>differ<th scope=col>ulp<th scope=col>ours<th scope=col>PyTorch"
         "<th scope=col>differ<th scope=col>came in<th scope=col>added\n<tbody>\n",
         f);
-    for (int i = 0; i < view->names.count; i++) put_boundary(view, i, f);
+    for (int i = 0; i < view->pooled.count; i++) put_boundary(&view->pooled.list[i], view->boundaries[i].row, f);
     (void)fputs("</table></div></section>\n", f);
 }

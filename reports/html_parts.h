@@ -10,6 +10,11 @@
 #include "figures.h"
 #include "html_view.h"
 
+/* An error as "1.23e-3": charts are drawn from it, and 5,000 rows have to fit. */
+qp_figure qp_html_say_error(double error);
+qp_figure qp_html_say_ulp(double ulp); /* "30,244" */
+qp_figure qp_html_say_seconds(double seconds);
+
 /* The id of a row in the page: the same in every report, for it is made from its key and mode alone. */
 void qp_html_put_row_id(const qp_row *row, FILE *f);
 /* The row's key as a link to it. */

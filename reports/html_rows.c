@@ -81,11 +81,11 @@ static void put_row(const qp_row *row, int kind, FILE *f)
     qp_html_put_row_link(row, f);
     (void)fprintf(f, "<td>%s<td>%s<td>", qp_mode_name(row->mode), qp_verdict_name(row->verdict));
     put_shape(row, f);
-    (void)fprintf(f, "<td>%s<td>%s<td>%s<td>%s<td>%s<td>", qp_figure_count(row->comparison.mismatches).text,
-                  qp_figure_ulp(row->comparison.max_ulp).text, qp_figure_error(row->ours_golden.rms).text,
-                  qp_figure_error(row->ours_oracle.rms).text, qp_figure_error(row->golden_oracle.rms).text);
+    (void)fprintf(f, "<td>%s<td>%s<td>%s<td>%s<td>%s<td>", qp_say_grouped(row->comparison.mismatches).text,
+                  qp_html_say_ulp(row->comparison.max_ulp).text, qp_html_say_error(row->ours_golden.rms).text,
+                  qp_html_say_error(row->ours_oracle.rms).text, qp_html_say_error(row->golden_oracle.rms).text);
     if (row->has_origin)
-        (void)fprintf(f, "%s<td>%s", qp_figure_error(row->came_in.rms).text, qp_figure_error(row->added.rms).text);
+        (void)fprintf(f, "%s<td>%s", qp_html_say_error(row->came_in.rms).text, qp_html_say_error(row->added.rms).text);
     else
         (void)fputs("<td>", f);
     if (*row->reason || row->excuse) {
@@ -126,7 +126,7 @@ static void put_table_head(FILE *f)
 /* A number of JSON, which knows no NaN and no infinity. */
 static void put_number(double value, FILE *f)
 {
-    (void)fputs(isfinite(value) ? qp_figure_error(value).text : "null", f);
+    (void)fputs(isfinite(value) ? qp_html_say_error(value).text : "null", f);
 }
 
 /* "index golden ours fp64", the last three as bits in hexadecimal; those of fp64 are a double's. */

@@ -8,6 +8,13 @@
 
 static bool has_time(const qp_time *time) { return !time->why && time->seconds.samples > 0; }
 
+static qp_figure say_percent(double share)
+{
+    qp_figure f;
+    (void)snprintf(f.text, sizeof f.text, "%.*f %%", share < 0.09995 ? 1 : 0, 100.0 * share);
+    return f;
+}
+
 /* ---- A few figures. ---- */
 
 static void put_step_tile(const qp_bench_step *step, FILE *f)
@@ -16,12 +23,13 @@ static void put_step_tile(const qp_bench_step *step, FILE *f)
     if (!has_time(&step->time)) return;
     (void)snprintf(name, sizeof name, "%.40s, %" PRId64 "%s", step->name, step->tokens,
                    step->tokens == 1 ? " token" : " tokens");
-    qp_html_put_tile(name, qp_figure_seconds(step->time.seconds.median), "", f);
+    qp_html_put_tile(name, qp_html_say_seconds(step->time.seconds.median), "", f);
 }
 
 static const char *headline_of(const qp_bench_report *bench)
 {
     if (bench->profiled) return "Run for a profiler: nothing was timed";
+    if (!bench->complete) return "The run did not end: this is what it got to";
     if (bench->failed) return "Something that was to be timed is wrong";
     if (!bench->verified) return "Nothing was verified, so nothing was timed";
     return bench->not_verified ? "What was verified was timed" : "Every time stands beside a verified result";
@@ -30,11 +38,11 @@ static const char *headline_of(const qp_bench_report *bench)
 void qp_html_put_timing_summary(const qp_bench_report *bench, bool alone, FILE *f)
 {
     const qp_ceilings *c = &bench->ceilings;
-    const bool pass = !bench->failed && bench->verified > 0;
+    const bool pass = bench->complete && !bench->failed && bench->verified > 0;
     (void)fputs("<section id=timing-summary>", f);
     if (alone) {
         (void)fprintf(f, "<div class=\"hero %s\">\n", pass ? "pass" : "fail");
-        qp_html_put_stamp(pass, pass ? "PASS" : bench->failed ? "FAIL" : "NOTHING VERIFIED", f);
+        qp_html_put_stamp(pass, pass ? "PASS" : bench->failed || !bench->complete ? "FAIL" : "NOTHING VERIFIED", f);
         (void)fprintf(f, "<h1>%s</h1></div>\n", headline_of(bench));
     } else if (!pass) {
         (void)fprintf(f, "<p class=notice><b>Timing:</b> %s.\n", headline_of(bench));
@@ -43,12 +51,11 @@ void qp_html_put_timing_summary(const qp_bench_report *bench, bool alone, FILE *
     (void)fputs("<dl class=tiles>\n", f);
     for (int i = 0; i < bench->step_count; i++) put_step_tile(&bench->steps[i], f);
     const int rows = bench->verified + bench->not_verified;
-    qp_html_put_tile("Rows verified", qp_figure_count(bench->verified), qp_figure_count(rows).text, f);
-    if (bench->failed) qp_html_put_tile("Failed", qp_figure_count(bench->failed), "", f);
-    if (c->copy_bytes_per_second > 0.0)
-        qp_html_put_tile("Copy", qp_figure_rate(c->copy_bytes_per_second, false), "", f);
+    qp_html_put_tile("Rows verified", qp_say_grouped(bench->verified), qp_say_grouped(rows).text, f);
+    if (bench->failed) qp_html_put_tile("Failed", qp_say_grouped(bench->failed), "", f);
+    if (c->copy_bytes_per_second > 0.0) qp_html_put_tile("Copy", qp_say_rate(c->copy_bytes_per_second, false), "", f);
     if (c->product_flops_per_second > 0.0)
-        qp_html_put_tile("Matrix product", qp_figure_rate(c->product_flops_per_second, true), "", f);
+        qp_html_put_tile("Matrix product", qp_say_rate(c->product_flops_per_second, true), "", f);
     (void)fputs("</dl>\n", f);
     if (alone) {
         (void)fputs("<div class=card><h3>Environment</h3><dl class=facts>\n", f);
@@ -56,7 +63,7 @@ void qp_html_put_timing_summary(const qp_bench_report *bench, bool alone, FILE *
         qp_html_put_fact("Golden", bench->golden.path, f);
         qp_html_put_ours(&bench->device, bench->backend, bench->plan, bench->only, bench->fault, f);
         qp_html_put_environment(&bench->environment, f);
-        qp_html_put_fact("Took", qp_figure_seconds(bench->seconds).text, f);
+        qp_html_put_fact("Took", qp_html_say_seconds(bench->seconds).text, f);
         (void)fputs("</dl></div>\n", f);
     }
     (void)fputs("</section>\n", f);
@@ -80,7 +87,7 @@ static void put_verified(const char *verified, bool failed, FILE *f)
 static void put_time_cell(const qp_time *time, FILE *f)
 {
     if (has_time(time))
-        (void)fprintf(f, "<td>%s", qp_figure_seconds(time->seconds.median).text);
+        (void)fprintf(f, "<td>%s", qp_html_say_seconds(time->seconds.median).text);
     else
         (void)fputs("<td>–", f);
 }
@@ -92,8 +99,8 @@ static void put_rate_cells(const qp_cost *cost, const qp_time *time, FILE *f)
         (void)fputs("<td>–<td>–", f);
         return;
     }
-    (void)fprintf(f, "<td>%s<td>%s", qp_figure_rate((double)cost->bytes / seconds, false).text,
-                  cost->flops ? qp_figure_rate((double)cost->flops / seconds, true).text : "–");
+    (void)fprintf(f, "<td>%s<td>%s", qp_say_rate((double)cost->bytes / seconds, false).text,
+                  cost->flops ? qp_say_rate((double)cost->flops / seconds, true).text : "–");
 }
 
 /* Why there is no time, in the words of the row or of each protocol. */
@@ -114,12 +121,12 @@ static void put_bench_row(const qp_bench_row *row, FILE *f)
     qp_text_put_markup(row->phase, f);
     (void)fputs("<th scope=row>", f);
     qp_text_put_markup(row->key, f);
-    (void)fprintf(f, "<td>%s<td class=text>", qp_figure_count(row->count).text);
+    (void)fprintf(f, "<td>%s<td class=text>", qp_say_grouped(row->count).text);
     qp_text_put_markup(row->implementation.name, f);
     put_time_cell(cold, f);
     put_time_cell(&row->time[QP_PROTOCOL_HOT], f);
     put_time_cell(in_model, f);
-    (void)fprintf(f, "<td>%s", row->share > 0.0 ? qp_figure_percent(row->share).text : "–");
+    (void)fprintf(f, "<td>%s", row->share > 0.0 ? say_percent(row->share).text : "–");
     put_rate_cells(&row->cost, has_time(in_model) ? in_model : cold, f);
     put_verified(row->verified, row->failed, f);
     (void)fputs("<td class=text>", f);
@@ -148,15 +155,15 @@ static void put_step(const qp_bench_step *step, FILE *f)
     const bool timed = has_time(&step->time);
     (void)fputs("<tr><th scope=row>", f);
     qp_text_put_markup(step->name, f);
-    (void)fprintf(f, "<td>%s<td>%s", qp_figure_count(step->context).text, qp_figure_count(step->tokens).text);
+    (void)fprintf(f, "<td>%s<td>%s", qp_say_grouped(step->context).text, qp_say_grouped(step->tokens).text);
     put_time_cell(&step->time, f);
     if (timed)
-        (void)fprintf(f, "<td>%s – %s<td>%s", qp_figure_seconds(step->time.seconds.q1).text,
-                      qp_figure_seconds(step->time.seconds.q3).text, qp_figure_seconds(step->wall.median).text);
+        (void)fprintf(f, "<td>%s – %s<td>%s", qp_html_say_seconds(step->time.seconds.q1).text,
+                      qp_html_say_seconds(step->time.seconds.q3).text, qp_html_say_seconds(step->wall.median).text);
     else
         (void)fputs("<td>–<td>–", f);
     if (timed && step->wall.median > 0.0 && step->next_token >= 0)
-        (void)fprintf(f, "<td>%s", qp_figure_count((int64_t)((double)step->tokens / step->wall.median)).text);
+        (void)fprintf(f, "<td>%s", qp_say_grouped((int64_t)((double)step->tokens / step->wall.median)).text);
     else
         (void)fputs("<td>–", f);
     put_rate_cells(&step->cost, &step->time, f);
@@ -185,7 +192,7 @@ static void put_steps(const qp_bench_report *bench, FILE *f)
 
 static void put_ceiling(const char *name, const qp_time *time, double rate, bool flops, FILE *f)
 {
-    qp_html_put_fact(name, time->why ? time->why : rate > 0.0 ? qp_figure_rate(rate, flops).text : "unknown", f);
+    qp_html_put_fact(name, time->why ? time->why : rate > 0.0 ? qp_say_rate(rate, flops).text : "unknown", f);
 }
 
 static void put_machine(const qp_bench_report *bench, FILE *f)
@@ -198,19 +205,18 @@ static void put_machine(const qp_bench_report *bench, FILE *f)
     put_ceiling("Copy, read and written", &c->copy, c->copy_bytes_per_second, false, f);
     put_ceiling(product, &c->product, c->product_flops_per_second, true, f);
     if (bench->host.read_bytes_per_second > 0.0)
-        qp_html_put_fact("Reading the weights", qp_figure_rate(bench->host.read_bytes_per_second, false).text, f);
-    if (bench->host.threads) qp_html_put_fact("Threads", qp_figure_count(bench->host.threads).text, f);
-    if (bench->host.others > 0.05)
-        qp_html_put_fact("Other programs had", qp_figure_percent(bench->host.others).text, f);
-    qp_html_put_fact("Samples of a time, at most", qp_figure_count(bench->samples).text, f);
-    qp_html_put_fact("Written before a cold sample", qp_figure_bytes((double)bench->flush_bytes).text, f);
-    qp_html_put_fact("Between two marks", qp_figure_seconds(bench->mark_overhead).text, f);
+        qp_html_put_fact("Reading the weights", qp_say_rate(bench->host.read_bytes_per_second, false).text, f);
+    if (bench->host.threads) qp_html_put_fact("Threads", qp_say_grouped(bench->host.threads).text, f);
+    if (bench->host.others > 0.05) qp_html_put_fact("Other programs had", say_percent(bench->host.others).text, f);
+    qp_html_put_fact("Samples of a time, at most", qp_say_grouped(bench->samples).text, f);
+    qp_html_put_fact("Written before a cold sample", qp_say_bytes((double)bench->flush_bytes).text, f);
+    qp_html_put_fact("Between two marks", qp_html_say_seconds(bench->mark_overhead).text, f);
     if (bench->clock > 0.0) {
         char clock[32];
         (void)snprintf(clock, sizeof clock, "%.2f GHz", bench->clock / 1e9);
         qp_html_put_fact("Clock", clock, f);
     }
-    if (bench->dropped) qp_html_put_fact("Dropped samples, low clock", qp_figure_count(bench->dropped).text, f);
+    if (bench->dropped) qp_html_put_fact("Dropped samples, low clock", qp_say_grouped(bench->dropped).text, f);
     (void)fputs("</dl>\n", f);
 }
 

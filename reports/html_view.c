@@ -1,20 +1,9 @@
 #include "html_view.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 enum { MOST_LAYERS = 256 }; /* more are no model's */
-
-static void pool(qp_pooled *sum, const qp_error *error, int64_t elements)
-{
-    const double counted = (double)(elements - error->nonfinite);
-    if (!(counted > 0.0)) return;
-    sum->squares += error->rms * error->rms * counted;
-    sum->elements += counted;
-}
-
-double qp_pooled_rms(const qp_pooled *sum) { return sum->elements > 0.0 ? sqrt(sum->squares / sum->elements) : 0.0; }
 
 /* The pass that a key tells: ".../prefill/..." or a decode step. */
 static qp_pass pass_of(const qp_row *row)
@@ -42,18 +31,9 @@ static void add_row(qp_html_sum *sum, const qp_row *row, int index)
 
 static void add_to_boundary(qp_html_boundary *boundary, const qp_row *row, int index)
 {
-    const int64_t elements = row->comparison.elements;
     if (!boundary->row) boundary->row = row;
     boundary->in_layers |= row->layer >= 0;
     add_row(&boundary->sum[row->mode], row, index);
-    if (row->mode == QP_LOCAL) {
-        pool(&boundary->ours, &row->ours_oracle, elements);
-        pool(&boundary->golden, &row->golden_oracle, elements);
-    }
-    if (row->has_origin) {
-        pool(&boundary->came_in, &row->came_in, elements);
-        pool(&boundary->added, &row->added, elements);
-    }
 }
 
 /* Whether a row is farther from the golden than another. */
@@ -133,6 +113,7 @@ qp_status qp_html_view_open(const qp_report *report, qp_html_view *view)
     *view = (qp_html_view){ .report = report };
     view->boundary_of = calloc((size_t)report->row_count + 1, sizeof *view->boundary_of);
     qp_status status = view->boundary_of ? QP_OK : qp_fail(QP_NO_MEMORY, "no memory for the boundaries of a report");
+    if (status == QP_OK) status = qp_boundaries_of(report, &view->pooled);
     if (status == QP_OK) status = find_boundaries(view);
     if (status == QP_OK) status = fill_map(view);
     if (status == QP_OK)
@@ -145,6 +126,7 @@ qp_status qp_html_view_open(const qp_report *report, qp_html_view *view)
 void qp_html_view_close(qp_html_view *view)
 {
     qp_names_close(&view->names);
+    qp_boundaries_free(&view->pooled);
     free(view->boundaries);
     free(view->boundary_of);
     free(view->cells);

@@ -6,17 +6,12 @@
 #include <stdint.h>
 
 #include "../harness/verdict.h"
+#include "boundaries.h"
 #include "names.h"
 
 /* The two kinds of passes that the map tells apart. */
 typedef enum qp_pass { QP_PASS_PREFILL, QP_PASS_DECODE, QP_PASSES } qp_pass;
 enum { QP_MODES = 2 };
-
-/* Root-mean-square error over several tensors: each counts with its elements. */
-typedef struct qp_pooled {
-    double squares, elements;
-} qp_pooled;
-double qp_pooled_rms(const qp_pooled *sum);
 
 /* Rows of one kind, together. */
 typedef struct qp_html_sum {
@@ -27,18 +22,17 @@ typedef struct qp_html_sum {
     int first;          /* the first row that did not pass; -1: all did */
 } qp_html_sum;
 
-/* A boundary, of all layers and phases. */
+/* A boundary, of all layers and phases, and what qp_boundary does not tell of it. */
 typedef struct qp_html_boundary {
     bool in_layers;
     const qp_row *row; /* its first */
     qp_html_sum sum[QP_MODES];
-    qp_pooled ours, golden;   /* local: errors against fp64 */
-    qp_pooled came_in, added; /* carried */
 } qp_html_boundary;
 
 typedef struct qp_html_view {
     const qp_report *report;      /* borrowed */
     qp_names names;               /* of the boundaries, with `*` for the layer, in the order of the plan */
+    qp_boundaries pooled;         /* [names.count], in the same order */
     qp_html_boundary *boundaries; /* [names.count] */
     int *boundary_of;             /* [rows] */
     int exact_boundaries;         /* without a mismatch in any row */

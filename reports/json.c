@@ -1,6 +1,4 @@
-#include <inttypes.h>
-#include <stdio.h>
-
+#include "figures.h"
 #include "file.h"
 #include "json_report.h"
 #include "reports.h"
@@ -73,14 +71,6 @@ static void put_part(qp_json_writer *w, const char *key, const qp_error *error, 
     qp_json_close(w);
 }
 
-/* "0x3f80": as many digits as the type has. */
-static void put_bits(qp_json_writer *w, const char *key, qp_dtype dtype, uint64_t bits)
-{
-    char text[24];
-    (void)snprintf(text, sizeof text, "0x%0*" PRIx64, 2 * (int)qp_dtype_bytes(dtype), bits);
-    qp_json_put_string(w, key, text);
-}
-
 static void put_worst(qp_json_writer *w, const qp_row *row)
 {
     int64_t position[QP_MAX_RANK];
@@ -96,17 +86,17 @@ static void put_worst(qp_json_writer *w, const qp_row *row)
         qp_json_put_double(w, "golden", c->worst[i].want);
         qp_json_put_double(w, "ours", c->worst[i].got);
         qp_json_put_double(w, "oracle", row->worst_oracle[i]);
-        put_bits(w, "golden_bits", row->dtype, c->worst[i].want_bits);
-        put_bits(w, "ours_bits", row->dtype, c->worst[i].got_bits);
+        qp_json_put_string(w, "golden_bits", qp_say_bits(row->dtype, c->worst[i].want_bits).text);
+        qp_json_put_string(w, "ours_bits", qp_say_bits(row->dtype, c->worst[i].got_bits).text);
         qp_json_close(w);
     }
     qp_json_close(w);
 }
 
-/* The members of a row, into the object that is open. */
-static void put_row(qp_json_writer *w, const qp_row *row)
+void qp_json_put_verify_row(qp_json_writer *w, const qp_row *row)
 {
     const qp_comparison *c = &row->comparison;
+    qp_json_open_object(w, NULL);
     qp_json_put_string(w, "key", row->key);
     qp_json_put_string(w, "operation", row->operation);
     qp_json_put_string(w, "implementation", row->implementation);
@@ -153,10 +143,10 @@ static void put_row(qp_json_writer *w, const qp_row *row)
         qp_json_close(w);
     }
     qp_json_put_double(w, "seconds", row->seconds);
+    qp_json_close(w);
 }
 
-/* What is known before the first row. */
-static void put_head(qp_json_writer *w, const qp_report *report, const char *schema)
+void qp_json_put_verify_head(qp_json_writer *w, const qp_report *report, const char *schema)
 {
     qp_json_put_string(w, "schema", schema);
     qp_json_put_environment(w, &report->environment, &report->device);
@@ -169,14 +159,10 @@ static void put_report(qp_json_writer *w, const qp_report *report)
 {
     const qp_report_summary *summary = &report->summary;
     qp_json_open_object(w, NULL);
-    put_head(w, report, QP_VERIFY_SCHEMA);
+    qp_json_put_verify_head(w, report, QP_VERIFY_SCHEMA);
     qp_json_put_bool(w, "complete", report->complete);
     qp_json_open_array(w, "rows");
-    for (int i = 0; i < report->row_count; i++) {
-        qp_json_open_object(w, NULL);
-        put_row(w, &report->rows[i]);
-        qp_json_close(w);
-    }
+    for (int i = 0; i < report->row_count; i++) qp_json_put_verify_row(w, &report->rows[i]);
     qp_json_close(w);
     qp_json_open_array(w, "not_compared");
     for (int i = 0; i < report->not_compared_count; i++) {

@@ -3,7 +3,7 @@
 # golden/requirements.txt, Nsight Compute and compute-sanitizer of the CUDA toolkit.
 #   usage: reports/on_card.sh OUT STEP...      steps: tests tiny orders shapes fused faults lengths twin generate sanitize
 #                                                          sanitize_fused profile bench fused_bench pieces nodes dependencies
-#                                                          cascade probe publish
+#                                                          cascade repeats probe publish
 # `publish` turns what the other steps left in OUT into reports/published, on any machine; what they did not leave stays.
 # `pieces` is to follow `fused_bench` in one call, so that ours and PyTorch's times are of the same card.
 # PROGRAM and TESTS name the built program and the folder of the built tests; WORK is a folder with room for 30 GB.
@@ -280,6 +280,16 @@ cascade() {
     for own in 64 61; do keep "cascade-$own.txt" 12 "$TESTS/bench_cascade_gpu" "$own"; done
 }
 
+# The same measurement three times: how much times differ by themselves.
+repeats() {
+    local i
+    for i in 1 2 3; do
+        keep "repeat-0.6b-$i.txt" 3 "$PROGRAM" bench --backend cuda --plan fused --shape qwen3-0.6b --phase decode \
+            --json "$OUT/repeat-0.6b-$i.json"
+        keep "repeat-tiny-$i.txt" 3 "$PROGRAM" bench --backend cuda --golden embedded --json "$OUT/repeat-tiny-$i.json"
+    done
+}
+
 # ---- publishing ----
 
 # The card that a file of OUT names, as the published files' names have it: h200.
@@ -364,6 +374,23 @@ publish_dependencies() { # LEAD
     grep -hE '^\$|^pass|^decode_nodes +[0-9]' "$OUT"/nodes-*.txt
 }
 
+# Each pair of the repeats, by two factors.
+publish_repeats() {
+    local model factor old new
+    for model in 0.6b tiny; do
+        for factor in 1.05 1.1; do
+            for old in 1 2 3; do
+                for new in 1 2 3; do
+                    [ "$old" != "$new" ] || continue
+                    echo "\$ compare --max-slow-down $factor repeat-$model-$old.json repeat-$model-$new.json"
+                    "$PROGRAM" compare --max-slow-down "$factor" "$OUT/repeat-$model-$old.json" \
+                        "$OUT/repeat-$model-$new.json" | tail -n 1
+                done
+            done
+        done
+    done
+}
+
 publish_profile() { sed -E 's#\(/[^)]*/([^/)]*)\)#(\1)#' "$OUT"/profile-ncu*.txt; }
 
 # What each run said last, behind its command; the JSON files have the rest.
@@ -378,6 +405,7 @@ publish() {
     part probe txt probe.txt cat
     part profile-ncu txt profile-ncu.txt publish_profile
     part cascade txt cascade-64.txt cat "$OUT"/cascade-61.txt
+    part compare txt repeat-0.6b-1.json publish_repeats
     part dependencies txt dependencies.txt publish_dependencies
     part verify-cuda md verify-8b-cublas.txt publish_verify_cuda
     part verify-fused md verify-0.6b-fused.txt publish_verify_fused
@@ -390,7 +418,7 @@ publish() {
 for step in "$@"; do
     case $step in
     tests | tiny | orders | shapes | fused | faults | lengths | twin | generate | sanitize | sanitize_fused | profile | bench | \
-        fused_bench | pieces | nodes | dependencies | cascade | probe | publish) "$step" ;;
+        fused_bench | pieces | nodes | dependencies | cascade | repeats | probe | publish) "$step" ;;
     *) echo "on_card.sh: there is no step '$step'" >&2; exit 2 ;;
     esac
 done

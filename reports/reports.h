@@ -9,6 +9,7 @@
 #include <stdio.h>
 
 #include "../harness/bench.h"
+#include "../harness/changes.h"
 #include "../harness/verdict.h"
 #include "../kernels/status.h"
 
@@ -47,5 +48,13 @@ QP_MUST_USE qp_status qp_bench_write_json(const qp_bench_report *report, const c
 
 /* One page for a browser, with everything in it: no network, and readable without scripts. One of the two may be NULL. */
 QP_MUST_USE qp_status qp_write_html(const qp_report *report, const qp_bench_report *bench, const char *path);
+
+/* ---- compare ---- */
+
+/* What changed between two reports: first what is around them, the verdict last. */
+void qp_changes_print(const qp_changes *changes, qp_terminal_style style, FILE *stream);
+
+/* The same in GitHub's Markdown. */
+QP_MUST_USE qp_status qp_changes_write_markdown(const qp_changes *changes, const char *path);
 
 #endif

@@ -1,69 +1,12 @@
 #include <inttypes.h>
-#include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
+#include "boundaries.h"
+#include "figures.h"
 #include "page.h"
 #include "reports.h"
 
 enum { MAX_LISTED = 20 }; /* rows that did not pass, and tensors not compared: the JSON has all of them */
-
-/* A count in at most 6 characters: "98765", "1.23M". */
-typedef struct count_text {
-    char text[24];
-} count_text;
-
-static count_text say_count(int64_t count)
-{
-    static const char units[] = "MGTPE";
-    count_text c;
-    if (count < 1000000) {
-        (void)snprintf(c.text, sizeof c.text, "%" PRId64, count);
-        return c;
-    }
-    double scaled = (double)count / 1e6;
-    size_t unit = 0;
-    while (scaled >= 999.5 && units[unit + 1]) {
-        scaled /= 1000.0;
-        unit++;
-    }
-    (void)snprintf(c.text, sizeof c.text, "%.*f%c", scaled < 9.995 ? 2 : scaled < 99.95 ? 1 : 0, scaled, units[unit]);
-    return c;
-}
-
-/* An error in 7 characters; a zero, the best there is, as "0". */
-static count_text say_error(double error)
-{
-    count_text c;
-    if (error == 0.0)
-        (void)snprintf(c.text, sizeof c.text, "0");
-    else
-        (void)snprintf(c.text, sizeof c.text, "%.1e", error);
-    return c;
-}
-
-/* A distance in at most 5 characters. */
-static count_text say_ulp(double ulp)
-{
-    count_text c;
-    (void)snprintf(c.text, sizeof c.text, ulp < 1e5 ? "%.0f" : "%.0e", ulp);
-    return c;
-}
-
-/* "12,345,678" */
-static count_text say_grouped(int64_t count)
-{
-    char digits[24];
-    count_text c;
-    const int length = snprintf(digits, sizeof digits, "%" PRId64, count);
-    size_t at = 0;
-    for (int i = 0; i < length && at + 2 < sizeof c.text; i++) {
-        if (i > 0 && (length - i) % 3 == 0 && digits[i - 1] != '-') c.text[at++] = ',';
-        c.text[at++] = digits[i];
-    }
-    c.text[at] = '\0';
-    return c;
-}
 
 static const char *mark_of(qp_verdict verdict, colour *c)
 {
@@ -79,99 +22,39 @@ static const char *mark_of(qp_verdict verdict, colour *c)
 
 /* ---- one line a boundary ---- */
 
-/* Root-mean-square error over several tensors: each counts with its elements. */
-typedef struct pooled {
-    double squares, elements;
-} pooled;
-
-static void pool(pooled *sum, const qp_error *error, int64_t elements)
-{
-    const double counted = (double)(elements - error->nonfinite);
-    if (!(counted > 0.0)) return;
-    sum->squares += error->rms * error->rms * counted;
-    sum->elements += counted;
-}
-
-static double pooled_rms(const pooled *sum) { return sum->elements > 0.0 ? sqrt(sum->squares / sum->elements) : 0.0; }
-
-typedef struct group {
-    char boundary[QP_NAME_MAX]; /* with `*` for its layer, as a filter on the command line takes it */
-    int64_t rows, elements, local_mismatches, carried_mismatches;
-    int local_rows, carried_rows, origin_rows;
-    double local_ulp;
-    pooled ours, golden, came_in, added;
-    qp_verdict verdict; /* the worst */
-} group;
-
-static void add_row(group *g, const qp_row *row)
-{
-    const qp_comparison *c = &row->comparison;
-    if (g->rows == 0 || row->verdict < g->verdict) g->verdict = row->verdict;
-    g->rows++;
-    g->elements += c->elements;
-    if (row->mode == QP_LOCAL) {
-        g->local_rows++;
-        g->local_mismatches += c->mismatches;
-        if (c->max_ulp > g->local_ulp) g->local_ulp = c->max_ulp;
-        pool(&g->ours, &row->ours_oracle, c->elements);
-        pool(&g->golden, &row->golden_oracle, c->elements);
-    } else {
-        g->carried_rows++;
-        g->carried_mismatches += c->mismatches;
-    }
-    if (row->has_origin) {
-        g->origin_rows++;
-        pool(&g->came_in, &row->came_in, c->elements);
-        pool(&g->added, &row->added, c->elements);
-    }
-}
-
-static void print_group(const page *p, const group *g, int width)
+static void print_boundary(const page *p, const qp_boundary *b, int width)
 {
     colour c;
-    const char *mark = mark_of(g->verdict, &c);
-    const bool local = g->local_rows > 0, carried = g->carried_rows > 0, origin = g->origin_rows > 0;
-    (void)fprintf(p->stream, "%-*s %5" PRId64 " %6s %6s %5s %7s %7s %6s %7s %7s %s%s%s\n", width, g->boundary, g->rows,
-                  say_count(g->elements).text, local ? say_count(g->local_mismatches).text : "-",
-                  local ? say_ulp(g->local_ulp).text : "-", local ? say_error(pooled_rms(&g->ours)).text : "-",
-                  local ? say_error(pooled_rms(&g->golden)).text : "-",
-                  carried ? say_count(g->carried_mismatches).text : "-",
-                  origin ? say_error(pooled_rms(&g->came_in)).text : "-",
-                  origin ? say_error(pooled_rms(&g->added)).text : "-", page_start(p, c), mark, page_stop(p, c));
+    const char *mark = mark_of(b->verdict, &c);
+    const qp_boundary_figures f = qp_boundary_say(b);
+    (void)fprintf(p->stream, "%-*s %5" PRId64 " %6s %6s %5s %7s %7s %6s %7s %7s %s%s%s\n", width, b->name, b->rows,
+                  f.elements.text, f.local_mismatches.text, f.local_ulp.text, f.ours.text, f.golden.text,
+                  f.carried_mismatches.text, f.came_in.text, f.added.text, page_start(p, c), mark, page_stop(p, c));
 }
 
-static void print_groups(const page *p, const qp_report *report)
+static void print_boundaries(const page *p, const qp_report *report)
 {
-    group *groups = NULL;
-    int count = 0, width = (int)strlen("boundary");
-    if (report->row_count > 0) groups = calloc((size_t)report->row_count, sizeof *groups);
-    if (report->row_count > 0 && !groups) {
-        (void)fprintf(p->stream, "(not enough memory for the table of boundaries)\n");
+    qp_boundaries boundaries;
+    int width = (int)strlen("boundary");
+    if (qp_boundaries_of(report, &boundaries) != QP_OK) {
+        (void)fprintf(p->stream, "(%s)\n", qp_last_error());
         return;
     }
-    for (int i = 0; i < report->row_count; i++) {
-        const qp_row *row = &report->rows[i];
-        char wanted[QP_NAME_MAX];
-        int at = 0;
-        qp_plan_name_of_all_layers(wanted, row->boundary, row->layer);
-        while (at < count && strcmp(groups[at].boundary, wanted) != 0) at++;
-        if (at == count) {
-            memcpy(groups[count++].boundary, wanted, sizeof wanted);
-            if ((int)strlen(wanted) > width) width = (int)strlen(wanted);
-        }
-        add_row(&groups[at], row);
+    for (int i = 0; i < boundaries.count; i++) {
+        const int length = (int)strlen(boundaries.list[i].name);
+        if (length > width) width = length;
     }
     (void)fprintf(p->stream, "%s%-*s %5s %6s - local, on PyTorch's inputs - -- carried, on ours --%s\n",
                   page_start(p, DIM), width, "", "", "", page_stop(p, DIM));
     (void)fprintf(p->stream, "%s%-*s %5s %6s %6s %5s %7s %7s %6s %7s %7s %s%s\n", page_start(p, DIM), width, "boundary",
                   "rows", "elem", "differ", "ulp", "ours", "PyTorch", "differ", "came in", "added", "verdict",
                   page_stop(p, DIM));
-    for (int i = 0; i < count; i++) print_group(p, &groups[i], width);
+    for (int i = 0; i < boundaries.count; i++) print_boundary(p, &boundaries.list[i], width);
     (void)fprintf(p->stream,
                   "%sours, PyTorch: error against fp64; came in, added: the two parts of ours - golden; "
                   "all as root mean square%s\n",
                   page_start(p, DIM), page_stop(p, DIM));
-    free(groups);
+    qp_boundaries_free(&boundaries);
 }
 
 /* ---- one line a row ---- */
@@ -190,24 +73,24 @@ static void print_rows(const page *p, const qp_report *report)
         colour c;
         const char *mark = mark_of(row->verdict, &c);
         (void)fprintf(p->stream, "%-*s %-7s %6s %6s %5s %7s %7s %s%s%s\n", width, row->key, qp_mode_name(row->mode),
-                      say_count(row->comparison.elements).text, say_count(row->comparison.mismatches).text,
-                      say_ulp(row->comparison.max_ulp).text, say_error(row->ours_oracle.rms).text,
-                      say_error(row->golden_oracle.rms).text, page_start(p, c), mark, page_stop(p, c));
+                      qp_say_count(row->comparison.elements).text, qp_say_count(row->comparison.mismatches).text,
+                      qp_say_ulp(row->comparison.max_ulp).text, qp_say_error(row->ours_oracle.rms).text,
+                      qp_say_error(row->golden_oracle.rms).text, page_start(p, c), mark, page_stop(p, c));
     }
 }
 
 /* ---- what did not pass, what was not compared ---- */
 
+static void put_plain(const char *text, FILE *stream) { page_put(&(page){ stream, false }, text); }
+
 static void print_worst(const page *p, const qp_row *row)
 {
-    int64_t position[QP_MAX_RANK];
     const qp_worst *worst = &row->comparison.worst[0];
     if (row->comparison.worst_count == 0) return;
-    qp_row_position(row, worst->index, position);
     (void)fputs("\n      worst at (", p->stream);
-    for (int i = 0; i < row->rank; i++)
-        (void)fprintf(p->stream, "%s%s %" PRId64, i ? ", " : "", row->axis[i] ? row->axis[i] : "axis", position[i]);
-    (void)fprintf(p->stream, "): golden %.9g, ours %.9g", worst->want, worst->got);
+    qp_put_position(row, worst->index, put_plain, p->stream);
+    (void)fprintf(p->stream, "): golden %s, ours %s", qp_say_element(worst->want).text,
+                  qp_say_element(worst->got).text);
 }
 
 static void print_not_passed(const page *p, const qp_report *report)
@@ -235,19 +118,12 @@ static void print_not_passed(const page *p, const qp_report *report)
                       found - MAX_LISTED);
 }
 
-static int64_t count_inside_fused(const qp_report *report)
-{
-    int64_t tensors = 0;
-    for (int i = 0; i < report->inside_fused_count; i++) tensors += report->inside_fused[i].tensors;
-    return tensors;
-}
-
 static void print_inside_fused(const page *p, const qp_report *report)
 {
     int width = 0;
     if (report->inside_fused_count == 0) return;
     (void)fprintf(p->stream, "\n%sinside fused nodes%s: %s tensors of the golden\n", page_start(p, DIM),
-                  page_stop(p, DIM), say_grouped(count_inside_fused(report)).text);
+                  page_stop(p, DIM), qp_say_grouped(qp_count_inside_fused(report)).text);
     for (int i = 0; i < report->inside_fused_count; i++) {
         const int length = (int)strlen(report->inside_fused[i].boundary);
         if (length > width) width = length;
@@ -323,14 +199,15 @@ static void print_summary(const page *p, const qp_report *report)
     const bool pass = s->verdict == QP_VERDICT_PASS;
     const colour c = pass ? GREEN : RED;
     (void)fprintf(p->stream, "\n%s%s%s  %" PRId64 " rows, %s elements, %" PRId64 " failed", page_start(p, c),
-                  pass ? "PASS" : "FAIL", page_stop(p, c), s->rows, say_grouped(s->elements).text, s->failed);
+                  pass ? "PASS" : "FAIL", page_stop(p, c), s->rows, qp_say_grouped(s->elements).text, s->failed);
     if (s->untrusted) (void)fprintf(p->stream, ", %" PRId64 " untrusted", s->untrusted);
     if (s->waived) (void)fprintf(p->stream, ", %" PRId64 " waived", s->waived);
     if (report->not_compared_count) (void)fprintf(p->stream, ", %d not compared", report->not_compared_count);
     if (report->inside_fused_count)
-        (void)fprintf(p->stream, ", %s inside fused nodes", say_grouped(count_inside_fused(report)).text);
+        (void)fprintf(p->stream, ", %s inside fused nodes", qp_say_grouped(qp_count_inside_fused(report)).text);
     (void)fprintf(p->stream, "; local mismatches %s, carried mismatches %s; %.1f s\n",
-                  say_grouped(s->local_mismatches).text, say_grouped(s->carried_mismatches).text, report->seconds);
+                  qp_say_grouped(s->local_mismatches).text, qp_say_grouped(s->carried_mismatches).text,
+                  report->seconds);
 }
 
 void qp_report_print(const qp_report *report, qp_terminal_style style, FILE *stream)
@@ -342,7 +219,7 @@ void qp_report_print(const qp_report *report, qp_terminal_style style, FILE *str
     else if (style.every_row)
         print_rows(&p, report);
     else
-        print_groups(&p, report);
+        print_boundaries(&p, report);
     print_not_passed(&p, report);
     print_inside_fused(&p, report);
     print_not_compared(&p, report);

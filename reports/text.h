@@ -12,8 +12,11 @@
 void qp_text_put_markup(const char *text, FILE *stream);
 
 /* GitHub's Markdown, in one line, also inside a table's cell: what could be markup has a backslash before it or is a
- * reference, a line break is a space. */
+ * reference, a line break is a space. A page has a limit, so what is behind the first 200 characters is "...". */
 void qp_text_put_markdown(const char *text, FILE *stream);
+
+/* The same in the letters of code: a <code> element, and not backticks, between which nothing can be escaped. */
+void qp_text_put_markdown_code(const char *text, FILE *stream);
 
 /* A JSON string with its quotes that may stand inside an HTML script element: < > & as \u escapes. */
 void qp_text_put_script_string(const char *text, FILE *stream);

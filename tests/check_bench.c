@@ -850,7 +850,7 @@ START_TEST(test_json_has_what_the_schema_says)
     ck_assert_ptr_nonnull(strstr(out, "FAIL"));
     ck_assert_msg(qp_json_read_file(files_path("b.json"), &json) == QP_OK, "%s", qp_last_error());
     const qp_json_node root = qp_json_root(json);
-    ck_assert_str_eq(text_of(root, "schema"), "qwen3-parity-bench/1");
+    ck_assert_str_eq(text_of(root, "schema"), "qwen3-parity-bench/2");
     ck_assert(number_of(root, "mark_overhead_ns") >= 0.0 && number_of(root, "seed") == 9.0);
     ck_assert_str_eq(text_of(root, "fault"), "mask-off-by-one");
     ck_assert_int_eq(qp_json_get_object(root, "environment", &object), QP_OK);

@@ -35,7 +35,8 @@ static void assert_refused(const char *arguments, int code, const char *mentions
 
 START_TEST(test_help_names_every_command_and_its_options)
 {
-    static const char *const commands[] = { "verify", "generate", "coherence", "bench", "list", "info" };
+    static const char *const commands[] = { "verify",  "generate", "coherence", "bench", "report",
+                                            "compare", "probe",    "list",      "info" };
     ck_assert_int_eq(run("--help"), 0);
     for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
         char arguments[64];
@@ -90,6 +91,16 @@ START_TEST(test_usage_errors_are_exit_code_2)
         { "bench --layers 1", "--shape" },
         { "bench --context -1", "--context" },
         { "bench --golden x.h5", "--model" },
+        { "report", "FILE.json" },
+        { "report a.json b.json c.json", "c.json" },
+        { "compare a.json", "NEW.json" },
+        { "compare a.json b.json --max-slow-down 0.5", "--max-slow-down" },
+        { "verify --run a", "--gate" },
+        { "verify --gate a.json --only '*'", "--only" },
+        { "verify --gate a.json --plan fused", "--plan" },
+        { "verify --gate a.json --json b.json", "--report" },
+        { "verify --report ''", "empty" },
+        { "bench --profile --html a.html", "--html" },
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) assert_refused(cases[i].arguments, 2, cases[i].mentions);
     ck_assert_int_eq(run(""), 2);
@@ -113,6 +124,12 @@ START_TEST(test_unusable_files_and_devices_are_exit_code_3)
         { "info --model /no/such/folder", "/no/such/folder" },
         { "list --golden /no/such/file.h5", "/no/such/file.h5" },
         { "verify --json /no/such/folder/report.json --only 'one_token/*next_token'", "/no/such/folder" },
+        { "verify --report /dev/null/folder", "/dev/null/folder" },
+        { "verify --gate /no/such/gate.json", "/no/such/gate.json" },
+        { "verify --gate '" MODEL "/config.json'", "config.json" },
+        { "report /no/such/report.json", "/no/such/report.json" },
+        { "report '" MODEL "/config.json'", "schema" },
+        { "compare '" MODEL "/config.json' /no/such/report.json", "config.json" },
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) assert_refused(cases[i].arguments, 3, cases[i].mentions);
 }
@@ -274,6 +291,54 @@ START_TEST(test_verify_tells_by_its_exit_code)
 }
 END_TEST
 
+/* Saved reports: shown again as they were, and compared. */
+START_TEST(test_saved_reports_are_shown_and_compared)
+{
+    char arguments[2048], good[600], bad[600], times[600];
+    (void)snprintf(good, sizeof good, "%s", files_path("good.json"));
+    (void)snprintf(bad, sizeof bad, "%s", files_path("bad.json"));
+    (void)snprintf(times, sizeof times, "%s", files_path("times.json"));
+    (void)snprintf(arguments, sizeof arguments, "verify --only 'aistonia/prefill/*' --json '%s'", good);
+    ck_assert_int_eq(run(arguments), 0);
+    char *printed = strdup(out);
+    ck_assert_ptr_nonnull(printed);
+    (void)snprintf(arguments, sizeof arguments, "report '%s'", good);
+    ck_assert_int_eq(run(arguments), 0);
+    ck_assert_str_eq(out, printed);
+    free(printed);
+    (void)snprintf(arguments, sizeof arguments,
+                   "verify --only 'aistonia/prefill/*' --fault weight-before-cast --json '%s'", bad);
+    ck_assert_int_eq(run(arguments), 1);
+    (void)snprintf(arguments, sizeof arguments, "report '%s'", bad);
+    ck_assert_int_eq(run(arguments), 1);
+
+    (void)snprintf(arguments, sizeof arguments, "compare '%s' '%s'", good, good);
+    ck_assert_int_eq(run(arguments), 0);
+    (void)snprintf(arguments, sizeof arguments, "compare '%s' '%s' --markdown '%s'", good, bad, files_path("c.md"));
+    ck_assert_int_eq(run(arguments), 1);
+    /* The first in the plan's order is the kernel with the fault. */
+    ck_assert_ptr_nonnull(strstr(out, "\n\nfailing now  aistonia/prefill/model.layers.0.input_layernorm  local\n"));
+    char *markdown = files_read(files_path("c.md"), NULL);
+    ck_assert_ptr_nonnull(strstr(markdown, "WORSE"));
+    free(markdown);
+    (void)snprintf(arguments, sizeof arguments, "compare '%s' '%s'", bad, good);
+    ck_assert_int_eq(run(arguments), 0);
+    ck_assert_ptr_nonnull(strstr(out, "cured"));
+    (void)snprintf(arguments, sizeof arguments, "compare --strict '%s' '%s'", bad, good);
+    assert_refused(arguments, 3, "--strict");
+
+    (void)snprintf(arguments, sizeof arguments,
+                   "bench --phase decode --context 4 --samples 1 --json '%s' --only '*q_norm'", times);
+    ck_assert_int_eq(run(arguments), 0);
+    (void)snprintf(arguments, sizeof arguments, "compare '%s' '%s'", times, times);
+    ck_assert_int_eq(run(arguments), 0);
+    (void)snprintf(arguments, sizeof arguments, "compare '%s' '%s'", good, times);
+    assert_refused(arguments, 2, "two of a kind");
+    (void)snprintf(arguments, sizeof arguments, "report '%s' '%s'", times, good);
+    assert_refused(arguments, 2, "then one of bench");
+}
+END_TEST
+
 /* Each of the four takes the plan, and names it where it reports. */
 START_TEST(test_fused_plans_do_the_same_work)
 {
@@ -340,6 +405,7 @@ static Suite *commands_suite(void)
     tcase_add_test(work, test_generate_answers);
     tcase_add_test(work, test_coherence_passes_and_a_fault_fails_it);
     tcase_add_test(work, test_verify_tells_by_its_exit_code);
+    tcase_add_test(work, test_saved_reports_are_shown_and_compared);
     tcase_add_test(work, test_fused_plans_do_the_same_work);
     tcase_add_test(work, test_list_and_info_tell_what_there_is);
     suite_add_tcase(suite, work);

@@ -8,80 +8,20 @@
 #include <unistd.h>
 
 #include "../model/json.h"
-#include "../harness/environment.h"
 #include "../reports/reports.h"
 #include "check_main.h"
+#include "check_report_by_hand.h"
 
 Suite *reports_suite(void);
 
-/* ---- a report made by hand: two layers of one boundary, local and carried, and the token at the end ---- */
-
-enum { ROWS = 5 };
-static qp_row rows[ROWS];
-static qp_report report;
 static char folder[64], json_path[96];
-static const struct qp_not_compared left_out[] = { { "p/prefill/model.extra", "no node of the plan writes it" } };
 
 static void setup(void)
 {
-    static const char *const keys[ROWS] = { "p/prefill/model.layers.2.self_attn.q_norm",
-                                            "p/prefill/model.layers.2.self_attn.q_norm",
-                                            "p/prefill/model.layers.20.self_attn.q_norm", "p/prefill/model.layers.20",
-                                            "p/prefill/next_token" };
-    static const int layers[ROWS] = { 2, 2, 20, 20, -1 };
     (void)snprintf(folder, sizeof folder, "/tmp/qp-check-reports-XXXXXX");
     ck_assert_ptr_nonnull(mkdtemp(folder));
     (void)snprintf(json_path, sizeof json_path, "%s/report.json", folder);
-
-    memset(rows, 0, sizeof rows);
-    memset(&report, 0, sizeof report);
-    for (int i = 0; i < ROWS; i++) {
-        qp_row *row = &rows[i];
-        row->key = keys[i];
-        row->boundary = strchr(strchr(keys[i], '/') + 1, '/') + 1;
-        row->layer = layers[i];
-        row->operation = i == 4 ? "argmax" : "rms_norm";
-        row->implementation = "cpu";
-        row->mode = i == 1 ? QP_CARRIED : QP_LOCAL;
-        row->dtype = i == 4 ? QP_I64 : QP_BF16;
-        row->rank = i == 4 ? 1 : 3;
-        row->dim[0] = 5;
-        row->dim[1] = 4;
-        row->dim[2] = 128;
-        row->axis[0] = "token";
-        row->axis[1] = "head";
-        row->axis[2] = "channel";
-        row->comparison.elements = i == 4 ? 5 : 5 * 4 * 128;
-        row->comparison.nonzero = row->comparison.elements;
-        row->comparison.histogram[5] = row->comparison.elements;
-        row->ours_oracle.rms = row->golden_oracle.rms = 0.001;
-    }
-    rows[1].comparison.mismatches = 3;
-    rows[1].comparison.max_ulp = 2;
-    rows[1].comparison.worst_count = 1;
-    rows[1].comparison.worst[0] = (qp_worst){ (3 * 4 + 1) * 128 + 17, 0.1, (double)NAN, 0x3dcd, 0x7fc0 };
-    rows[1].worst_oracle[0] = 0.125;
-    rows[1].has_origin = true;
-    rows[1].came_in.rms = 0.25;
-    rows[1].came_in_mismatches = 3;
-    rows[1].added.rms = 0.5;
-    rows[1].added.nonfinite = 2;
-    rows[2].comparison.mismatches = 7;
-    rows[2].comparison.max_ulp = 2;
-    rows[2].comparison.worst_count = 2;
-    rows[2].comparison.worst[0] = (qp_worst){ 130, 1.0, 1.015625, 0x3f80, 0x3f82 };
-    rows[2].comparison.worst[1] = (qp_worst){ 2559, -1.0, -0.0, 0xbf80, 0x8000 };
-    for (int i = 0; i < ROWS; i++) qp_judge(&rows[i]);
-    report.model = "golden/qwen3-tiny";
-    report.golden = (qp_golden_facts){ .path = "golden/qwen3-tiny.h5" };
-    report.complete = true;
-    report.backend = "cpu";
-    report.environment = qp_environment_read();
-    (void)snprintf(report.plan, sizeof report.plan, "reference");
-    report.row_count = ROWS;
-    report.rows = rows;
-    report.seconds = 12.34;
-    qp_report_summarise(&report);
+    by_hand_make();
 }
 
 static void teardown(void)
@@ -101,23 +41,6 @@ static char *print(bool color, bool every_row)
     ck_assert_int_eq(fclose(stream), 0);
     ck_assert_ptr_nonnull(text);
     return text;
-}
-
-static void expect_text(const char *text, const char *part)
-{
-    ck_assert_msg(strstr(text, part) != NULL, "'%s' is not in:\n%s", part, text);
-}
-
-static void expect_no_text(const char *text, const char *part)
-{
-    ck_assert_msg(strstr(text, part) == NULL, "'%s' is in:\n%s", part, text);
-}
-
-static int count_of(const char *text, const char *part)
-{
-    int count = 0;
-    for (const char *at = strstr(text, part); at; at = strstr(at + 1, part)) count++;
-    return count;
 }
 
 /* ---- terminal ---- */
@@ -187,7 +110,7 @@ END_TEST
 START_TEST(test_terminal_every_row_has_its_own_line)
 {
     char *text = print(false, true);
-    ck_assert_int_eq(count_of(text, "\np/prefill/"), ROWS);
+    ck_assert_int_eq(count_of(text, "\np/prefill/"), BY_HAND_ROWS);
     expect_text(text, "\np/prefill/model.layers.2.self_attn.q_norm  carried ");
     free(text);
 }
@@ -206,8 +129,7 @@ END_TEST
 
 START_TEST(test_terminal_not_compared_and_filters_are_said)
 {
-    report.not_compared = left_out;
-    report.not_compared_count = 1;
+    by_hand_leave_one_out();
     report.fault = "rope_interleaved";
     char *text = print(false, false);
     expect_text(text, "not compared: 1 tensors of the golden\n      p/prefill/model.extra: no node of the plan");
@@ -227,24 +149,12 @@ START_TEST(test_terminal_not_compared_and_filters_are_said)
 }
 END_TEST
 
-static const struct qp_inside_fused inside[] = {
-    { "model.layers.*.self_attn.scores", "model.layers.*.gqa_attention", 1200 },
-    { "model.norm", "lm_head_argmax", 40 },
-};
-
-static void fuse(void)
-{
-    (void)snprintf(report.plan, sizeof report.plan, "fused: gqa_attention, lm_head_argmax");
-    report.inside_fused_count = 2;
-    report.inside_fused = inside;
-}
-
 START_TEST(test_terminal_names_what_is_inside_fused_nodes)
 {
     char *text = print(false, false);
     expect_no_text(text, "inside");
     free(text);
-    fuse();
+    by_hand_fuse();
     text = print(false, false);
     expect_text(text, ", plan fused: gqa_attention, lm_head_argmax\n");
     expect_text(text, "\ninside fused nodes: 1,240 tensors of the golden\n");
@@ -270,12 +180,7 @@ END_TEST
 
 START_TEST(test_terminal_success_says_pass)
 {
-    for (int i = 0; i < ROWS; i++) {
-        rows[i].comparison.mismatches = 0;
-        rows[i].comparison.worst_count = 0;
-        qp_judge(&rows[i]);
-    }
-    qp_report_summarise(&report);
+    by_hand_make_exact();
     char *text = print(false, false);
     expect_text(text, "\nPASS  5 rows, ");
     expect_no_text(text, "FAIL");
@@ -331,9 +236,7 @@ static qp_json *written(void)
 
 START_TEST(test_json_holds_the_report)
 {
-    report.not_compared = left_out;
-    report.not_compared_count = 1;
-    qp_report_summarise(&report);
+    by_hand_leave_one_out();
     qp_json *json = written();
     const qp_json_node root = qp_json_root(json);
     ck_assert_str_eq(get_string(root, "schema"), "qwen3-parity-verify/2");
@@ -352,7 +255,7 @@ START_TEST(test_json_holds_the_report)
     ck_assert_int_ge(get_int(environment, "threads"), 1);
 
     const qp_json_node list = get(root, "rows");
-    ck_assert_int_eq(qp_json_count(list), ROWS);
+    ck_assert_int_eq(qp_json_count(list), BY_HAND_ROWS);
     const qp_json_node exact = at(list, 0), carried = at(list, 1);
     ck_assert_str_eq(get_string(exact, "key"), rows[0].key);
     ck_assert_str_eq(get_string(exact, "operation"), "rms_norm");
@@ -395,7 +298,7 @@ START_TEST(test_json_holds_the_report)
     ck_assert_str_eq(get_string(at(get(root, "not_compared"), 0), "key"), "p/prefill/model.extra");
 
     const qp_json_node summary = get(root, "summary");
-    ck_assert_int_eq(get_int(summary, "rows"), ROWS);
+    ck_assert_int_eq(get_int(summary, "rows"), BY_HAND_ROWS);
     ck_assert_int_eq(get_int(summary, "failed"), 2);
     ck_assert_int_eq(get_int(summary, "untrusted"), 0);
     ck_assert_int_eq(get_int(summary, "exact_rows"), 3);
@@ -413,7 +316,7 @@ START_TEST(test_json_names_what_is_inside_fused_nodes)
     qp_json *json = written();
     ck_assert_int_eq(qp_json_count(get(qp_json_root(json), "inside_fused")), 0);
     qp_json_free(json);
-    fuse();
+    by_hand_fuse();
     json = written();
     const qp_json_node root = qp_json_root(json), list = get(root, "inside_fused");
     ck_assert_str_eq(get_string(root, "plan"), "fused: gqa_attention, lm_head_argmax");

@@ -351,6 +351,7 @@ static void write_card(void)
                               .rows = bench_rows,
                               .nodes = nodes,
                               .step_count = 3,
+                              .complete = true,
                               .verified = 2 * IN_LAYER - 1,
                               .not_verified = 1 };
     random_state = check_seed(2);

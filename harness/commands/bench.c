@@ -1,12 +1,14 @@
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "../../reports/reports.h"
 #include "../bench.h"
 #include "commands.h"
+#include "outputs.h"
 
 static qp_run_options run_options = QP_RUN_OPTIONS_DEFAULT;
-static const char *golden_path, *only, *json_path, *phase = "both";
+static const char *golden_path, *only, *json_path, *html_path, *phase = "both";
 enum { NOT_GIVEN = INT32_MIN };
 static int64_t prefill = NOT_GIVEN, context = NOT_GIVEN, samples = 50;
 static bool profile;
@@ -27,6 +29,7 @@ static const qp_option options[] = {
     { "samples", "N", "samples of each time, fewer where they are slow (default: 50)", QP_OPTION_INTEGER, &samples },
     { "only", "GLOB", "time only nodes of these module paths, e.g. '*mlp*'", QP_OPTION_TEXT, &only },
     { "json", "FILE", "write the whole report as JSON (reports/README.md)", QP_OPTION_TEXT, &json_path },
+    { "html", "FILE", "write a page for a browser", QP_OPTION_TEXT, &html_path },
     { "profile", NULL, "time nothing, but run each pass once between cudaProfilerStart and Stop", QP_OPTION_FLAG,
       &profile },
     { .name = NULL },
@@ -45,7 +48,9 @@ static qp_status check_usage(void)
     if (context != NOT_GIVEN && context < 0) return qp_fail(QP_USAGE, "--context must not be negative");
     if (samples < 1 || samples > 1000000) return qp_fail(QP_USAGE, "--samples must be between 1 and 1000000");
     if (json_path && !*json_path) return qp_fail(QP_USAGE, "--json needs the name of a file");
+    if (html_path && !*html_path) return qp_fail(QP_USAGE, "--html needs the name of a file");
     if (profile && json_path) return qp_fail(QP_USAGE, "--profile times nothing, so there is nothing for --json");
+    if (profile && html_path) return qp_fail(QP_USAGE, "--profile times nothing, so there is nothing for --html");
     return QP_OK;
 }
 
@@ -59,16 +64,15 @@ static void describe_model(const qp_run_context *run, char *text, size_t size)
         (void)snprintf(text, size, "%s", run->model_path);
 }
 
-static int exit_code_of(const qp_bench_report *report)
-{
-    if (report->profiled) return QP_EXIT_OK;
-    return report->failed ? QP_EXIT_VERDICT : report->verified ? QP_EXIT_OK : QP_EXIT_NOTHING;
-}
+/* A qp_bench_sink: what is known so far, in a file beside the report's while the bench runs. */
+static qp_status keep_partial(void *path, const qp_bench_report *report) { return qp_bench_write_json(report, path); }
 
 static qp_status bench(const qp_run_context *run, const qp_golden *golden, int *exit_code)
 {
-    char model[PATH_MAX + 64];
+    char model[PATH_MAX + 64], partial[PATH_MAX + 16];
     qp_bench_report report;
+    const bool keeps = json_path && !profile && qp_outputs_is_file(json_path);
+    if (keeps) (void)snprintf(partial, sizeof partial, "%s.partial.json", json_path);
     describe_model(run, model, sizeof model);
     const qp_bench_options bench_options = { .model = model,
                                              .golden_path = golden_path,
@@ -82,13 +86,17 @@ static qp_status bench(const qp_run_context *run, const qp_golden *golden, int *
                                              .samples = samples,
                                              .seed = (uint64_t)run_options.seed,
                                              .profile = profile,
-                                             .progress = qp_progress_line };
+                                             .progress = qp_progress_line,
+                                             .sink = keeps ? keep_partial : NULL,
+                                             .sink_context = partial };
     const qp_status benched = qp_bench(&run->runtime, golden, &bench_options, &report);
     qp_progress_line(NULL, 1, 1, "");
     QP_TRY(benched);
     qp_bench_print(&report, (qp_terminal_style){ .color = qp_wants_color(stdout) }, stdout);
-    const qp_status status = json_path ? qp_bench_write_json(&report, json_path) : QP_OK;
-    *exit_code = exit_code_of(&report);
+    qp_status status = json_path ? qp_bench_write_json(&report, json_path) : QP_OK;
+    if (status == QP_OK && keeps) (void)unlink(partial);
+    if (status == QP_OK && html_path) status = qp_write_html(NULL, &report, html_path);
+    *exit_code = report.profiled ? QP_EXIT_OK : qp_exit_of_bench(&report);
     qp_bench_close(&report);
     return status;
 }

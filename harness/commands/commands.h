@@ -6,7 +6,10 @@
 
 #include "../../model/execute.h"
 #include "../../model/runtime.h"
+#include "../bench.h"
+#include "../changes.h"
 #include "../golden.h"
+#include "../verdict.h"
 #include "options.h"
 
 /* Exit codes of the program (README.md). */
@@ -19,6 +22,11 @@ enum {
     QP_EXIT_NOTHING = 5 /* nothing was compared */
 };
 
+/* The exit code that says what was found. */
+int qp_exit_of_report(const qp_report *report);
+int qp_exit_of_bench(const qp_bench_report *report);
+int qp_exit_of_changes(const qp_changes *changes);
+
 typedef struct qp_command {
     const char *name;
     const char *summary;
@@ -27,8 +35,8 @@ typedef struct qp_command {
     qp_status (*run)(int *exit_code);
 } qp_command;
 
-extern const qp_command qp_command_verify, qp_command_generate, qp_command_coherence, qp_command_bench, qp_command_list,
-    qp_command_info, qp_command_probe;
+extern const qp_command qp_command_verify, qp_command_generate, qp_command_coherence, qp_command_bench,
+    qp_command_report, qp_command_compare, qp_command_list, qp_command_info, qp_command_probe;
 
 /* Options that several commands share. */
 typedef struct qp_run_options {

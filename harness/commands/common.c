@@ -9,6 +9,25 @@
 #include "../golden_model.h"
 #include "commands.h"
 
+int qp_exit_of_report(const qp_report *report)
+{
+    if (report->row_count == 0) return QP_EXIT_NOTHING;
+    return report->summary.verdict == QP_VERDICT_PASS ? QP_EXIT_OK : QP_EXIT_VERDICT;
+}
+
+int qp_exit_of_bench(const qp_bench_report *report)
+{
+    if (report->failed || !report->complete) return QP_EXIT_VERDICT;
+    return report->verified ? QP_EXIT_OK : QP_EXIT_NOTHING;
+}
+
+int qp_exit_of_changes(const qp_changes *changes)
+{
+    if (changes->compared == 0) return QP_EXIT_NOTHING;
+    if (qp_changes_are_bad(changes)) return QP_EXIT_VERDICT;
+    return changes->speed_counts[QP_SPEED_SLOWER] > 0 ? QP_EXIT_SLOWER : QP_EXIT_OK;
+}
+
 static qp_status select_implementations(const qp_run_options *options, qp_selection *selection)
 {
     const bool cuda = !strcmp(options->backend, "cuda");

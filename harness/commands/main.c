@@ -20,10 +20,10 @@ __attribute__((section(".preinit_array"), used)) static void (*const before_libr
                                                                                        char **) = spin_briefly;
 #endif
 
-static const qp_command *const commands[] = { &qp_command_verify,    &qp_command_generate,
-                                              &qp_command_coherence, &qp_command_bench,
-                                              &qp_command_probe,     &qp_command_list,
-                                              &qp_command_info,      NULL };
+static const qp_command *const commands[] = {
+    &qp_command_verify,  &qp_command_generate, &qp_command_coherence, &qp_command_bench, &qp_command_report,
+    &qp_command_compare, &qp_command_probe,    &qp_command_list,      &qp_command_info,  NULL
+};
 
 static void print_help(FILE *stream)
 {
@@ -38,8 +38,10 @@ static void print_help(FILE *stream)
 
 static void print_command_help(const qp_command *command)
 {
-    printf("usage: qwen3-parity %s [OPTION ...]\n\n%s%s\n%s%s\n", command->name, command->summary,
-           *command->details ? "\n" : "", command->details, *command->details ? "\n" : "");
+    printf("usage: qwen3-parity %s", command->name);
+    qp_options_print_usage(command->options, stdout);
+    printf("\n\n%s%s\n%s%s\n", command->summary, *command->details ? "\n" : "", command->details,
+           *command->details ? "\n" : "");
     qp_options_print(command->options, stdout);
     printf("  %-24s  %s\n", "--help", "this text");
 }
