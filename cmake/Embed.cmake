@@ -4,7 +4,7 @@
 if(CMAKE_SCRIPT_MODE_FILE)
   file(READ "${INPUT}" text)
   string(TOLOWER "${text}" lower)
-  foreach(end "</script" "</style" "<!--") # they would end the element that the text stands in, or change how it is read
+  foreach(end "</script" "</style" "<!--") # would end the text's element, or change how it is read
     string(FIND "${lower}" "${end}" found)
     if(NOT found EQUAL -1)
       message(FATAL_ERROR "${INPUT} contains '${end}', so it cannot stand inside a page")
@@ -25,7 +25,7 @@ if(NOT QP_CHART_JS)
   message(FATAL_ERROR "Chart.js was not found: install Debian's libjs-chart.js, or set QP_CHART_JS to its chart.umd.js")
 endif()
 
-# qp_embed(TARGET NAME FILE): adds the text of FILE to the target as the array NAME (reports/html_assets.h), with a zero byte.
+# qp_embed(TARGET NAME FILE): adds the text of FILE to the target as the array NAME (reports/html_assets.h).
 function(qp_embed target name file)
   set(output "${PROJECT_BINARY_DIR}/embedded/${name}.c")
   add_custom_command(

@@ -360,7 +360,7 @@ static void put_title(const qp_report *report, const qp_bench_report *bench, FIL
 /* Before anything else, so that nothing moves: what needs scripts is shown. */
 static const char first_script[] = "document.documentElement.className = \"js\"";
 
-/* The hash of a script as a Content-Security-Policy names it: only these scripts run, whatever else stands in the page. */
+/* The hash of a script as a Content-Security-Policy names it: only these scripts run, whatever else is in the page. */
 static qp_status put_script_hash(const char *script, FILE *f)
 {
     static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";

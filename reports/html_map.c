@@ -9,8 +9,8 @@
 
 static const char *const pass_names[QP_PASSES] = { "prefill", "decode" };
 
-/* How a cell looks: its class is the share of elements that differ, its letter the largest distance. page.js has the same
- * rule for the rows of one prompt. */
+/* How a cell looks: its class is the share of elements that differ, its letter the largest distance. page.js has the
+ * same rule for the rows of one prompt. */
 static int class_of(const qp_html_sum *sum)
 {
     const double share = sum->elements > 0 ? (double)sum->mismatches / (double)sum->elements : 1.0;

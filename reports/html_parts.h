@@ -44,7 +44,7 @@ void qp_html_put_boundaries(const qp_html_view *view, FILE *f);
 /* html_rows.c: the chosen row, the table of all, and what page.js needs to show more of one. QP_NO_MEMORY. */
 QP_MUST_USE qp_status qp_html_put_rows(const qp_html_view *view, FILE *f);
 
-/* html_timing.c: what `bench` found, in a few figures, with the verdict if the page is about nothing else; and all of it. */
+/* html_timing.c: what `bench` found, in a few figures, with the verdict if the page tells nothing else; and all. */
 void qp_html_put_timing_summary(const qp_bench_report *bench, bool alone, FILE *f);
 void qp_html_put_timing(const qp_bench_report *bench, FILE *f);
 

@@ -28,8 +28,8 @@ void qp_html_put_row_link(const qp_row *row, FILE *f)
 
 /* ---- What many rows have in common. ---- */
 
-/* A JSON array: the number of the boundary, operation, implementation, order, type, gate, axes. Equal ones are written once, and
- * rows refer to them. */
+/* A JSON array: the number of the boundary, operation, implementation, order, type, gate, axes. Equal ones are written
+ * once, and rows refer to them. */
 static qp_status add_kind(const qp_row *row, int boundary, qp_names *kinds, int *number)
 {
     char *text = NULL;

@@ -95,7 +95,7 @@ static qp_status fill_map(qp_html_view *view)
     for (int i = 0; i < report->row_count; i++)
         if (report->rows[i].layer >= layers) layers = (int64_t)report->rows[i].layer + 1;
     const int64_t cells = view->names.count * layers * QP_MODES * QP_PASSES;
-    /* Of a model nearly every cell has a row. What has mostly empty ones is none, and its map could be far larger than it. */
+    /* Of a model nearly every cell has a row. What has mostly empty ones is none, and its map could be far larger. */
     if (report->row_count == 0 || layers > MOST_LAYERS || cells > 16 * (int64_t)report->row_count + 4096) return QP_OK;
     view->layers = (int)layers;
     view->cells = calloc((size_t)cells, sizeof *view->cells);

@@ -1,4 +1,5 @@
-/* What the page shows of a report besides its rows, computed once: boundaries, the map, where to start. Only for the page. */
+/* What the page shows of a report besides its rows, computed once: boundaries, the map, where to start. Only for the
+ * page. */
 #ifndef QP_HTML_VIEW_H
 #define QP_HTML_VIEW_H
 

@@ -1,4 +1,4 @@
-/* Texts by number: the same text gets the same number, in the order in which they were first seen. Only for the writers. */
+/* Texts by number: the same text gets the same number, in the order in which they are first seen. Only for the page. */
 #ifndef QP_NAMES_H
 #define QP_NAMES_H
 

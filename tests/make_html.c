@@ -1,5 +1,5 @@
-/* Pages for check_html.py, all through the real writer: runs of the embedded model, and reports made by hand. Writes them into
- * the folder that is named, and holds the page to its limits of size and time. */
+/* Pages for check_html.py, all through the real writer: runs of the embedded model, and reports made by hand. Writes
+ * them into the folder that is named, and holds the page to its limits of size and time. */
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>

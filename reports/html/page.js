@@ -106,6 +106,8 @@
     return positive.length ? 10 ** (Math.floor(Math.log10(Math.min(...positive))) - 1) : 1e-9;
   }
   const raised = (value, floor) => (value === null || Number.isNaN(value) ? null : Math.max(value, floor));
+  /* Each name of an axis, small where there is little room. */
+  const everyTick = () => ({ autoSkip: false, maxRotation: 0, font: { size: innerWidth < 560 ? 9 : 11 } });
   const isDecade = (value) => Math.abs(Math.log10(value) - Math.round(Math.log10(value))) < 1e-9;
 
   /* ---- The rows, as they stand in the table. ---- */
@@ -130,7 +132,8 @@
     const row = { element, index };
     columns.forEach((name, column) => {
       const text = element.cells[column]?.textContent.trim() ?? "";
-      row[name] = isText.has(name) ? text : name === "shape" ? text.split("×").filter(Boolean).map(Number) : numberOf(text);
+      row[name] = isText.has(name) ? text : name === "shape" ? text.split("×").filter(Boolean).map(Number)
+        : numberOf(text);
     });
     const [boundary, operation, implementation, order, dtype, gate, axes] = kinds[element.dataset.k];
     const match = patterns[boundary]?.exec(row.key);
@@ -145,6 +148,9 @@
     });
   });
   const rowOf = new Map(rows.map((row) => [row.element, row]));
+  /* The first local row that failed, or else the first that did not pass. */
+  const whereToStart = () => rows.find((row) => row.mode === "local" && row.verdict === "fail") ??
+    rows.find((row) => row.verdict !== "pass");
   const distinct = (values) => [...new Set(values)];
 
   /* ---- Bits as numbers. ---- */
@@ -156,7 +162,7 @@
     if (dtype === "i64") return BigInt.asIntN(64, BigInt("0x" + bits));
     view.setUint32(0, dtype === "bf16" ? parseInt(bits, 16) * 65536 : parseInt(bits, 16));
     const value = view.getFloat32(0);
-    return value === 0 ? value : Number(value.toPrecision(9)); /* digits enough to tell floats apart, but no sign of 0 */
+    return value === 0 ? value : Number(value.toPrecision(9)); /* tells floats apart, but not the zeros */
   }
 
   /* The place on the line of all floats, as in harness/compare.c: neighbours are one apart, -0 and +0, too. */
@@ -166,7 +172,7 @@
   }
 
   function distanceOf(golden, ours, dtype) {
-    if (dtype === "i64") return String(BigInt.asIntN(64, BigInt("0x" + ours)) - BigInt.asIntN(64, BigInt("0x" + golden)));
+    if (dtype === "i64") return String(valueOf(ours, dtype) - valueOf(golden, dtype));
     if (![golden, ours].every((bits) => Number.isFinite(valueOf(bits, dtype)))) return "–";
     const distance = Number(placeOf(ours, dtype) - placeOf(golden, dtype));
     return (distance > 0 ? "+" : "") + grouped(distance);
@@ -202,7 +208,8 @@
 
   function histogram(row) {
     const counts = row.more ? row.more[0] : classes.map((name) => (name === "0" ? row.elements : 0));
-    const names = classes.map((name) => name.replaceAll("-", "−").replace("<=", "≤").replace(">=", "≥").split(/(?<=\.\.|≤|≥)/));
+    const names = classes.map((name) =>
+      name.replaceAll("-", "−").replace("<=", "≤").replace(">=", "≥").split(/(?<=\.\.|≤|≥)/));
     return {
       type: "bar",
       data: {
@@ -213,9 +220,12 @@
         }],
       },
       options: {
-        plugins: { legend: { display: false }, tooltip: { callbacks: { label: (item) => `${grouped(item.raw)} elements` } } },
+        plugins: {
+          legend: { display: false },
+          tooltip: { callbacks: { label: (item) => `${grouped(item.raw)} elements` } },
+        },
         scales: {
-          x: { grid: { display: false }, ticks: { autoSkip: false, maxRotation: 0, font: { size: innerWidth < 560 ? 9 : 11 } },
+          x: { grid: { display: false }, ticks: everyTick(),
                title: { display: true, text: "ours − golden, in ulp" } },
           y: { type: "logarithmic", min: 0.8, title: { display: true, text: "elements" },
                ticks: { callback: (value) => (isDecade(value) ? grouped(value) : null) } },
@@ -253,28 +263,32 @@
     if (row.cameIn === null || !row.more) return [];
     const [cameIn, added] = row.more.slice(7);
     const share = (count, rms) => `${grouped(count)} elements (rms ${short(rms)})`;
-    return [make("p", { className: "origin" }, make("b", {}, "Came in"), ` with the inputs: ${share(cameIn, row.cameIn)}. `,
+    return [make("p", { className: "origin" },
+      make("b", {}, "Came in"), ` with the inputs: ${share(cameIn, row.cameIn)}. `,
       make("b", {}, "Added"), ` by this kernel on PyTorch’s inputs: ${share(added, row.added)}.`)];
   }
 
   function describe(row) {
     const signs = { pass: "✓ ", fail: "✗ ", untrusted: "? ", waived: "~ " };
-    const tags = [row.mode, `${row.dtype} [${row.shape.join(", ")}]`, row.operation, `kernel ${row.implementation}`, row.order,
-      row.gate === "exact" ? "" : `gate: ${row.gate}`].filter(Boolean);
+    const tags = [row.mode, `${row.dtype} [${row.shape.join(", ")}]`, row.operation, `kernel ${row.implementation}`,
+      row.order, row.gate === "exact" ? "" : `gate: ${row.gate}`].filter(Boolean);
     const counts = row.why || `${grouped(row.differ)} of ${grouped(row.elements)} elements differ`;
     const far = row.more ? `99 % of the pairs are at most ${grouped(row.more[2])} ulp apart.` : "";
     const zeros = row.more?.[6] ? ` ${grouped(row.more[6])} zeros have the other sign.` : "";
     const link = make("a", { href: "#" + row.element.id }, row.key);
     chosen.replaceChildren(
       make("h3", {}, link),
-      make("p", { className: "tags" }, make("span", { className: "verdict " + row.verdict }, signs[row.verdict] + row.verdict),
+      make("p", { className: "tags" },
+        make("span", { className: "verdict " + row.verdict }, signs[row.verdict] + row.verdict),
         ...tags.map((tag) => make("span", {}, tag))),
       make("p", { className: "why" }, make("b", {}, counts)),
       ...(far ? [make("p", { className: "soft" }, far + zeros)] : []),
       ...originOf(row),
       make("div", { className: "parts" },
-        make("div", {}, make("h4", {}, "Distances"), make("div", { className: "chart" }, make("canvas", { id: "histogram" }))),
-        ...(row.more ? [make("div", { className: "scroll", tabIndex: 0 }, make("h4", {}, "Worst elements"), worstTable(row))] : []),
+        make("div", {}, make("h4", {}, "Distances"),
+          make("div", { className: "chart" }, make("canvas", { id: "histogram" }))),
+        ...(!row.more ? []
+          : [make("div", { className: "scroll", tabIndex: 0 }, make("h4", {}, "Worst elements"), worstTable(row))]),
         make("div", {}, make("h4", {}, "Errors"), errorTable(row))));
     find("#histogram").setAttribute("role", "img");
     find("#histogram").setAttribute("aria-label", "histogram of the distances in ulp");
@@ -351,7 +365,8 @@
     const isAsked = verdicts[filter.verdict] ?? ((row) => row.verdict === filter.verdict);
     listAnew((row) => {
       const text = `${row.key} ${row.operation} ${row.implementation} ${row.dtype} ${row.why}`.toLowerCase();
-      const fits = words.every((word) => text.includes(word)) && (!filter.mode || row.mode === filter.mode) && isAsked(row);
+      const isMode = !filter.mode || row.mode === filter.mode;
+      const fits = isMode && isAsked(row) && words.every((word) => text.includes(word));
       row.element.hidden = !fits;
       return fits;
     });
@@ -368,8 +383,9 @@
     const input = make("input", { type: "search", id: "filter-text", placeholder: "words of a key, kernel, reason" });
     const mode = choice("Mode", [["", "both"], ["local", "local"], ["carried", "carried"]],
       (value) => { filter.mode = value; applyFilter(); });
-    const verdict = choice("Rows", [["", "all"], ["open", "that did not pass"], ["differ", "that differ"], ["pass", "that pass"],
-      ["untrusted", "untrusted"], ["waived", "waived"]], (value) => { filter.verdict = value; applyFilter(); });
+    const verdict = choice("Rows", [["", "all"], ["open", "that did not pass"], ["differ", "that differ"],
+      ["pass", "that pass"], ["untrusted", "untrusted"], ["waived", "waived"]],
+      (value) => { filter.verdict = value; applyFilter(); });
     const count = make("output", {});
     count.setAttribute("aria-live", "polite");
     input.addEventListener("input", () => { filter.text = input.value; applyFilter(); });
@@ -410,8 +426,9 @@
 
   /* The same rule as in reports/html_map.c. */
   function look(cell) {
-    const share = cell.elements > 0 ? cell.differ / cell.elements : 1, isFailed = cell.verdict === "fail";
-    if (!cell.differ) return !cell.verdict ? { level: 0, letter: "0" } : isFailed ? { level: 4, letter: "!" } : { level: 5, letter: "?" };
+    const equal = { "": { level: 0, letter: "0" }, fail: { level: 4, letter: "!" } };
+    if (!cell.differ) return equal[cell.verdict] ?? { level: 5, letter: "?" };
+    const share = cell.elements > 0 ? cell.differ / cell.elements : 1;
     const level = share < 0.001 ? 1 : share < 0.01 ? 2 : share < 0.1 ? 3 : 4;
     const letter = cell.stray > 0 ? "N" : cell.ulp >= 8 ? "8" : cell.ulp >= 4 ? "4" : cell.ulp >= 2 ? "2" : "1";
     return { level, letter };
@@ -466,7 +483,8 @@
       element.className = "m" + level;
       element.title = `${boundaries[boundary].replace("*", layer)}, ${mode}, ${pass}: ${grouped(cell.rows)} rows, ` +
         `${grouped(cell.differ)} of ${grouped(cell.elements)} elements differ, at most ${grouped(cell.ulp)} ulp`;
-      element.append(cell.first ? make("a", { href: "#" + cell.first.element.id, ariaLabel: element.title }, letter) : letter);
+      element.append(!cell.first ? letter
+        : make("a", { href: "#" + cell.first.element.id, ariaLabel: element.title }, letter));
     });
   }
 
@@ -483,7 +501,8 @@
 
   function depthChart() {
     const some = rows.filter((row) => row.path === depth.path && row.mode === depth.mode && row.dtype !== "i64");
-    const lines = [["ours − golden", "oursGolden", "red", [], "circle"], ["golden − fp64", "goldenFp64", "gold", [5, 4], false],
+    const lines = [["ours − golden", "oursGolden", "red", [], "circle"],
+      ["golden − fp64", "goldenFp64", "gold", [5, 4], false],
       ["ours − fp64", "oursFp64", "blue", [], false]]; /* an earlier one is drawn over a later one */
     if (some.some((row) => row.cameIn !== null))
       lines.push(["came in", "cameIn", "pink", [2, 3], "triangle"], ["added here", "added", "green", [7, 3], "rect"]);
@@ -504,7 +523,8 @@
       data: {
         labels: some.map((row) => row.key.slice(row.path.length + 1)),
         datasets: lines.map(([label, name, tint, dash, point]) => ({
-          label, data: some.map((row) => raised(row[name], floor)), borderColor: colour(tint), backgroundColor: colour(tint),
+          label, data: some.map((row) => raised(row[name], floor)),
+          borderColor: colour(tint), backgroundColor: colour(tint),
           borderDash: dash, borderWidth: 2, pointStyle: point || "circle", pointHitRadius: 8,
           pointRadius: (item) => (point && isPoint(item) ? 2.5 : 0), clip: 6,
           segment: { borderColor: (part) => (jumps(part) ? "transparent" : undefined) },
@@ -516,13 +536,16 @@
         onClick: (event, items) => { if (items.length) location.hash = some[items[0].index].element.id; },
         plugins: {
           legend: { position: "bottom", labels: { usePointStyle: false, boxHeight: 1, boxWidth: 26 } },
-          tooltip: { callbacks: { label: (item) => `${item.dataset.label}: ${item.raw <= floor ? "0" : short(item.raw)}` } },
+          tooltip: { callbacks: {
+            label: ({ dataset, raw }) => `${dataset.label}: ${raw <= floor ? "0" : short(raw)}`,
+          } },
         },
         scales: {
-          x: { ticks: { autoSkip: false, maxRotation: 0, callback: layerName }, title: { display: layers > 8, text: "layer" } },
+          x: { ticks: { autoSkip: false, maxRotation: 0, callback: layerName },
+               title: { display: layers > 8, text: "layer" } },
           y: { type: "logarithmic", min: floor,
                title: { display: true, text: "root mean square" },
-               ticks: { callback: (value) => (value === floor ? "0" : isDecade(value) ? value.toExponential(0) : null) } },
+               ticks: { callback: (at) => (at === floor ? "0" : isDecade(at) ? at.toExponential(0) : null) } },
         },
       },
     };
@@ -530,7 +553,7 @@
 
   function openDepth() {
     const paths = distinct(rows.map((row) => row.path)), modes = distinct(rows.map((row) => row.mode));
-    const start = rows.find((row) => row.mode === "local" && row.verdict === "fail") ?? rows.find((row) => row.verdict !== "pass");
+    const start = whereToStart();
     depth.path = start?.path ?? paths[0];
     depth.mode = start && modes.includes("carried") ? "carried" : modes[0];
     const change = (name) => (value) => { depth[name] = value; show("depth-chart", depthChart); };
@@ -546,7 +569,7 @@
 
   const bench = find("#bench") ? read("bench") : null;
   const timing = { pass: "" };
-  const tints = ["blue", "gold", "green", "pink", "sky", "red", "grey"];
+  const tints = ["blue", "gold"];
   const ownName = (key) => key.replace(/^model\.layers\.\d+\.?/, "") || "layer’s output";
   const timeTick = (value) => ([1, 2, 5].some((digit) => isDecade(value / digit)) ? seconds(value) : null);
 
@@ -558,7 +581,8 @@
       data: {
         labels: some.map((row) => ownName(row[1]) + (row[3] > 1 ? ` (${row[3]})` : "")),
         datasets: [["cold", 6, "blue"], ["hot", 7, "gold"], ["in model", 8, "green"]].map(([label, column, tint]) => ({
-          label, data: some.map((row) => row[column]), backgroundColor: colour(tint), barPercentage: 0.9, categoryPercentage: 0.8,
+          label, data: some.map((row) => row[column]), backgroundColor: colour(tint),
+          barPercentage: 0.9, categoryPercentage: 0.8,
         })),
       },
       options: {
@@ -567,36 +591,39 @@
                    tooltip: { callbacks: { title: (items) => some[items[0].dataIndex][1],
                                            label: (item) => `${item.dataset.label}: ${seconds(item.raw)}` } } },
         scales: { x: { type: "logarithmic", ticks: { callback: timeTick } },
-                  y: { ticks: { autoSkip: false, maxRotation: 0, font: { size: innerWidth < 560 ? 9 : 11 } }, grid: { display: false } } },
+                  y: { ticks: everyTick(), grid: { display: false } } },
       },
     };
   }
 
   /* Bytes and flops of a row against what is reached, and the ceilings that were measured. */
   function rooflineChart() {
-    const points = (pass) => bench.rows.filter((row) => row[0] === pass && row[5] > 0 && (row[8] ?? row[6])).map((row) => ({
-      x: row[5] / row[4], y: row[5] / (row[8] ?? row[6]), key: row[1],
-    }));
-    const passes = distinct(bench.rows.map((row) => row[0])), [, copy, read, product] = bench.ceilings;
+    const timeOf = (row) => row[8] ?? row[6];
+    const points = (pass) => bench.rows.filter((row) => row[0] === pass && row[5] > 0 && timeOf(row))
+      .map((row) => ({ x: row[5] / row[4], y: row[5] / timeOf(row), key: row[1] }));
+    const passes = distinct(bench.rows.map((row) => row[0])), [, copy, reading, product] = bench.ceilings;
     const sets = passes.map((pass, index) => ({
-      type: "scatter", label: pass, data: points(pass), backgroundColor: colour(tints[index]), borderColor: colour(tints[index]),
+      type: "scatter", label: pass, data: points(pass),
+      backgroundColor: colour(tints[index % 2]), borderColor: colour(tints[index % 2]),
       pointStyle: ["circle", "triangle", "rect"][index % 3], pointRadius: 5, pointHoverRadius: 7,
     }));
     const intensities = sets.flatMap((set) => set.data.map((point) => point.x));
     const from = Math.min(...intensities) / 2, to = Math.max(...intensities) * 2;
-    const line = (label, data, tint, dash) => ({ type: "line", label, data, borderColor: colour(tint), borderDash: dash, borderWidth: 2,
-                                                 backgroundColor: colour(tint), pointRadius: 0, pointHitRadius: 0,
-                                                 pointStyle: "line" });
+    const line = (label, data, tint, dash) => ({
+      type: "line", label, data, borderColor: colour(tint), backgroundColor: colour(tint),
+      borderDash: dash, borderWidth: 2, pointRadius: 0, pointHitRadius: 0, pointStyle: "line",
+    });
     const slope = (bytes) => {
       const top = product && product < bytes * to ? product / bytes : to;
       return [from, Math.max(from, top)].map((x) => ({ x, y: x * bytes }));
     };
-    if (intensities.length && copy) sets.push(line(`copy, ${rate(copy, "B/s")}`, slope(copy), "grey", []));
-    if (intensities.length && read) sets.push(line(`reading weights, ${rate(read, "B/s")}`, slope(read), "grey", [3, 3]));
-    const ridge = product && Math.max(from, product / (Math.max(copy, read) || Infinity));
-    if (intensities.length && product)
-      sets.push(line(`product, ${rate(product, "flop/s")}`, [ridge, Math.max(to, ridge)].map((x) => ({ x, y: product })), "red", [8, 4]));
-    const tooltip = (item) => `${item.raw.key}: ${rate(item.raw.y, "flop/s")}, ${Number(item.raw.x.toPrecision(3))} flop/B`;
+    const ridge = product && Math.max(from, product / (Math.max(copy, reading) || Infinity));
+    const flat = () => [ridge, Math.max(to, ridge)].map((x) => ({ x, y: product }));
+    const any = intensities.length > 0;
+    if (any && copy) sets.push(line(`copy, ${rate(copy, "B/s")}`, slope(copy), "grey", []));
+    if (any && reading) sets.push(line(`reading weights, ${rate(reading, "B/s")}`, slope(reading), "grey", [3, 3]));
+    if (any && product) sets.push(line(`product, ${rate(product, "flop/s")}`, flat(), "red", [8, 4]));
+    const tooltip = ({ raw }) => `${raw.key}: ${rate(raw.y, "flop/s")}, ${Number(raw.x.toPrecision(3))} flop/B`;
     return {
       type: "scatter",
       data: { datasets: sets },
@@ -614,7 +641,8 @@
   }
 
   /* What kind of work a node is, by the last part of its name: for the colours of the time line. */
-  const families = [["norms", "gold", /norm$/], ["matrix products", "blue", /proj$|^lm_head|_qkv$|gate_up|^(o|down)_residual$/],
+  const families = [["norms", "gold", /norm$/],
+    ["matrix products", "blue", /proj$|^lm_head|_qkv$|gate_up|^(o|down)_residual$/],
     ["attention", "pink", /^(scores|probs|context|gqa_attention)$/], ["element by element, tables", "grey", /(?:)/]];
   const familyOf = (name) => families.find(([, , pattern]) => pattern.test(name.split(".").at(-1)));
 
@@ -630,7 +658,8 @@
       lines.get(stage).set(ownName(key), time ?? 0);
       if (!names.includes(ownName(key))) names.push(ownName(key));
     }
-    const legend = families.map(([text, tint]) => ({ text, fillStyle: colour(tint), lineWidth: 0, fontColor: colour("soft") }));
+    const legend = families.map(([text, tint]) =>
+      ({ text, fillStyle: colour(tint), lineWidth: 0, fontColor: colour("soft") }));
     const totals = [...lines.values()].map((line) => [...line.values()].reduce((sum, time) => sum + time, 0));
     find("#timeline-chart").parentElement.style.height = `${lines.size * 28 + 110}px`;
     return {
@@ -639,13 +668,15 @@
         labels: [...lines.keys()].map((name, index) => `${name}, ${seconds(totals[index])}`),
         datasets: names.map((name) => ({
           label: name, data: [...lines.values()].map((line) => line.get(name) ?? null), stack: "pass",
-          backgroundColor: colour(familyOf(name)[1]), borderColor: colour("card"), borderWidth: { right: 1 }, borderSkipped: false,
+          backgroundColor: colour(familyOf(name)[1]),
+          borderColor: colour("card"), borderWidth: { right: 1 }, borderSkipped: false,
           barPercentage: 0.95, categoryPercentage: 0.9,
         })),
       },
       options: {
         indexAxis: "y",
-        plugins: { legend: { position: "bottom", onClick: null, labels: { boxWidth: 14, generateLabels: () => legend } },
+        plugins: { legend: { position: "bottom", onClick: null,
+                             labels: { boxWidth: 14, generateLabels: () => legend } },
                    tooltip: { callbacks: { label: (item) => `${item.dataset.label}: ${seconds(item.raw)}` } } },
         scales: { x: { stacked: true, ticks: { callback: (value) => seconds(value) } },
                   y: { stacked: true, ticks: { autoSkip: false }, grid: { display: false } } },
@@ -666,7 +697,8 @@
     const passes = distinct(bench.rows.map((row) => row[0]));
     if (!passes.length) return;
     timing.pass = passes.includes("decode") ? "decode" : passes[0];
-    const select = choice("Pass", passes.map((name) => [name, name]), (value) => { timing.pass = value; drawTiming(); });
+    const change = (value) => { timing.pass = value; drawTiming(); };
+    const select = choice("Pass", passes.map((name) => [name, name]), change);
     select.select.value = timing.pass;
     find("#timing-controls").append(select.label);
     drawTiming();
@@ -681,8 +713,7 @@
   if (rows.length) {
     if (find(".map")) openMap();
     openDepth();
-    choose(rows.find((row) => row.mode === "local" && row.verdict === "fail") ?? rows.find((row) => row.verdict !== "pass") ??
-      rows[0]);
+    choose(whereToStart() ?? rows[0]);
     addEventListener("hashchange", followAddress);
     followAddress();
   } else if (chosen) chosen.hidden = true;
