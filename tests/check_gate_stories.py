@@ -165,6 +165,8 @@ class Stories(unittest.TestCase):
         baseline["environment"]["cpu"] = "another processor"
         self.write("baseline.json", baseline)
         self.gate(3, self.timed(2), says="another processor")
+        self.assertTrue(self.place.file("out/a/report.json").exists())
+        self.assertFalse(self.place.file("out/a/report.json.rows.jsonl").exists(), "the rows were judged and written")
 
     # ---- A run that did not end ----
 

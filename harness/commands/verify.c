@@ -90,9 +90,9 @@ static qp_status compare_speed(const job *j, const qp_run_context *context, cons
     return status;
 }
 
-/* Judges, shows and writes what was found. */
+/* Judges, shows and writes what was found; the journal goes when that is written, even if times cannot be compared. */
 static qp_status conclude(const job *j, const qp_run_context *context, const qp_golden *golden, qp_report *report,
-                          int *exit_code)
+                          qp_journal *journal, int *exit_code)
 {
     qp_bench_report bench = { 0 };
     char today[11];
@@ -106,6 +106,7 @@ static qp_status conclude(const job *j, const qp_run_context *context, const qp_
     if (*exit_code == QP_EXIT_OK) *exit_code = speed;
     const qp_status status = qp_outputs_write(&j->outputs, report, bench.row_count > 0 ? &bench : NULL, stdout);
     qp_bench_close(&bench);
+    qp_journal_close(journal, status == QP_OK);
     return timing == QP_OK ? status : timing;
 }
 
@@ -127,10 +128,10 @@ static qp_status verify(const job *j, const qp_run_context *context, const qp_go
     if (status == QP_OK) status = qp_verify(&context->runtime, golden, &verify_options, &report);
     qp_progress_line(NULL, 1, 1, "");
     if (status == QP_OK) {
-        status = conclude(j, context, golden, &report, exit_code);
+        status = conclude(j, context, golden, &report, &journal, exit_code);
         qp_report_close(&report);
     }
-    qp_journal_close(&journal, status == QP_OK);
+    qp_journal_close(&journal, false); /* does nothing if it is closed: a run that failed keeps its rows */
     free(json);
     return status;
 }
