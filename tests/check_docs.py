@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Whether the documentation tells the truth about the program, the repository and itself.
 
-The program's --help is the only list of commands and options. docs/reference.md has it word for word between markers, which
---write brings up to date; the man page has every option in prose; and every command line in a code block has to be one that
-the program would accept. Links and named files have to be there, or a reader is sent nowhere."""
+The program's --help is the only list of commands and options. docs/reference.md has it word for word between markers,
+which --write brings up to date; the man page has every option in prose; and every command line in a code block has to
+be one that the program would accept. Links and named files have to be there, or a reader is sent nowhere."""
 
 import argparse
 import pathlib
@@ -123,7 +123,7 @@ def man_sections(text):
 
 
 def check_man_page(source, commands):
-    """A command's options are in its own subsection or in one whose title lists it: 'Options of verify, generate and bench'."""
+    """A command's options are in its own subsection, or in one whose title lists it: 'Forms of verify and report'."""
     text = (source / MAN_PAGE).read_text()
     found = man_sections(text)
     for command in commands.values():
@@ -259,23 +259,25 @@ def check_command_lines(source, path, commands, faults):
 def problems(source, program, write):
     commands, codes = read_program(program)
     faults = set(re.findall(r"--fault: +([\w-]+):", help_of(program, "list")))
-    pages = [source / "README.md", *sorted((source / "docs").glob("*.md")), *sorted((source / "examples").rglob("*.md"))]
+    pages = [source / "README.md", *sorted((source / "docs").glob("*.md"))]
+    pages += sorted((source / "examples").rglob("*.md"))
     yield from check_reference(source, commands, codes, write)
     yield from check_man_page(source, commands)
     yield from lint_man_page(source)
     yield from check_environment(source)
     for page in pages:
         yield from check_links(source, page)
-    for page in pages + sorted((source / "examples").rglob("*.yml")):
+    for page in [*pages, source / MAN_PAGE, *sorted((source / "examples").rglob("*.yml"))]:
         yield from check_command_lines(source, page, commands, faults)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("program", type=pathlib.Path, help="qwen3-parity")
-    parser.add_argument("--write", action="store_true", help="bring the generated parts of docs/reference.md up to date")
+    parser.add_argument("--write", action="store_true", help="bring docs/reference.md up to date with --help")
     arguments = parser.parse_args()
-    found = list(problems(pathlib.Path(__file__).resolve().parent.parent, arguments.program.resolve(), arguments.write))
+    source = pathlib.Path(__file__).resolve().parent.parent
+    found = list(problems(source, arguments.program.resolve(), arguments.write))
     print("\n".join(found) if found else "the documentation says what the program does")
     return 1 if found else 0
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""What a merge request can meet at the gate, with the installed program: each story of docs/gate.md is played once, and its
-exit code and files have to be those that the page promises."""
+"""What a merge request can meet at the gate, with the installed program: each story of docs/gate.md is played once, and
+its exit code and files have to be those that the page promises."""
 
 import json
 import re

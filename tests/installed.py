@@ -46,7 +46,8 @@ class Place:
     def start(self, *arguments, **environment):
         """The program, while it runs."""
         return subprocess.Popen([self.prefix / "bin" / "qwen3-parity", *arguments], cwd=self.project,
-                                env=self.environment | environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+                                env=self.environment | environment, stdout=subprocess.DEVNULL,
+                                stderr=subprocess.DEVNULL)
 
 
 def place_from_arguments(description):
