@@ -40,17 +40,17 @@ typedef struct job {
     qp_gate_run *run;
 } job;
 
-/* Measures what the baseline did, the same way, and compares the times. *bench is the caller's to close. */
+/* Measures what the baseline did, the same way, and compares the times. *bench borrows from *baseline, which is closed after
+ * it; both by the caller. */
 static qp_status compare_speed(const job *j, const qp_run_context *context, const qp_golden *golden,
-                               qp_bench_report *bench, int *exit_code)
+                               qp_saved_report *baseline, qp_bench_report *bench, int *exit_code)
 {
-    qp_saved_report baseline;
     qp_changes changes = { 0 };
-    QP_TRY(qp_saved_report_open(j->run->baseline, &baseline));
+    QP_TRY(qp_saved_report_open(j->run->baseline, baseline));
     qp_status status =
-        baseline.is_bench ? QP_OK : qp_fail(QP_FORMAT, "the baseline %s is no report of bench", j->run->baseline);
+        baseline->is_bench ? QP_OK : qp_fail(QP_FORMAT, "the baseline %s is no report of bench", j->run->baseline);
     if (status == QP_OK) {
-        const qp_bench_report *was = &baseline.bench;
+        const qp_bench_report *was = &baseline->bench;
         qp_bench_options bench_options = { .model = context->model_path,
                                            .golden_path = was->golden.path ? j->golden : NULL,
                                            .selection = context->selection,
@@ -74,7 +74,7 @@ static qp_status compare_speed(const job *j, const qp_run_context *context, cons
         status = qp_bench(&context->runtime, was->golden.path ? golden : NULL, &bench_options, bench);
         qp_progress_line(NULL, 1, 1, "");
     }
-    if (status == QP_OK) status = qp_changes_of_bench(&baseline.bench, bench, j->run->max_slow_down, &changes);
+    if (status == QP_OK) status = qp_changes_of_bench(&baseline->bench, bench, j->run->max_slow_down, &changes);
     if (status == QP_OK) {
         printf("\ntimes   beside %s\n", j->run->baseline);
         qp_changes_print(&changes, (qp_terminal_style){ .color = qp_wants_color(stdout) }, stdout);
@@ -86,7 +86,6 @@ static qp_status compare_speed(const job *j, const qp_run_context *context, cons
                              j->run->baseline);
     }
     qp_changes_close(&changes);
-    qp_saved_report_close(&baseline);
     return status;
 }
 
@@ -94,6 +93,7 @@ static qp_status compare_speed(const job *j, const qp_run_context *context, cons
 static qp_status conclude(const job *j, const qp_run_context *context, const qp_golden *golden, qp_report *report,
                           qp_journal *journal, int *exit_code)
 {
+    qp_saved_report baseline = { 0 };
     qp_bench_report bench = { 0 };
     char today[11];
     int speed = QP_EXIT_OK;
@@ -102,10 +102,11 @@ static qp_status conclude(const job *j, const qp_run_context *context, const qp_
     qp_report_print(report, (qp_terminal_style){ qp_wants_color(stdout), every_row }, stdout);
     *exit_code = qp_exit_of_report(report);
     const bool timed = j->run && j->run->baseline && *exit_code == QP_EXIT_OK;
-    const qp_status timing = timed ? compare_speed(j, context, golden, &bench, &speed) : QP_OK;
+    const qp_status timing = timed ? compare_speed(j, context, golden, &baseline, &bench, &speed) : QP_OK;
     if (*exit_code == QP_EXIT_OK) *exit_code = speed;
     const qp_status status = qp_outputs_write(&j->outputs, report, bench.row_count > 0 ? &bench : NULL, stdout);
     qp_bench_close(&bench);
+    qp_saved_report_close(&baseline);
     qp_journal_close(journal, status == QP_OK);
     return timing == QP_OK ? status : timing;
 }
