@@ -112,29 +112,32 @@ def check_reference(source, commands, codes, write):
 
 
 def man_sections(text):
-    """Options that are described in each .Sh and .Ss, by its title."""
-    title, found = "", {}
-    for line in text.splitlines():
-        if line.startswith((".Sh ", ".Ss ")):
-            title = line[4:]
-        for option in re.findall(r"^\.It Fl -([a-z-]+)", line):
-            found.setdefault(title, set()).add("--" + option)
+    """What is said of each option, by the title of its .Sh or .Ss and its name."""
+    found = {}
+    for part in re.split(r"^\.S[hs] ", text, flags=re.M)[1:]:
+        items = re.findall(r"^\.It Fl -([a-z-]+)(.*?)(?=^\.It|^\.El)", part, flags=re.M | re.S)
+        found[part.splitlines()[0]] = {"--" + name: " ".join(rest.split()) for name, rest in items}
     return found
 
 
 def check_man_page(source, commands):
     """A command's options are in its own subsection, or in one whose title lists it: 'Forms of verify and report'."""
-    text = (source / MAN_PAGE).read_text()
-    found = man_sections(text)
+    found = man_sections((source / MAN_PAGE).read_text())
     for command in commands.values():
-        mine = [s for s in found if s == command.name or (" of " in s and re.search(rf"\b{command.name}\b", s))]
-        described = set().union(*(found[s] for s in mine)) | {"--help"}
-        if f".Ss {command.name}\n" not in text:
+        described = {"--help": ""}
+        for title, items in found.items():
+            if title == command.name or (" of " in title and re.search(rf"\b{command.name}\b", title)):
+                described |= items
+        if command.name not in found:
             yield f"{MAN_PAGE}: no subsection '.Ss {command.name}'"
-        for option in sorted(command.options - described):
+        for option in sorted(command.options - described.keys()):
             yield f"{MAN_PAGE}: {command.name} has {option}, of which it says nothing"
-        for option in sorted(described - command.options):
+        for option in sorted(described.keys() - command.options):
             yield f"{MAN_PAGE}: {command.name} has no {option}"
+        for left, text in command.rows:
+            default = re.search(r"default is ([\d.]*\d)", described.get(left.split()[0], ""))
+            if default and f"default: {default[1]})" not in text:
+                yield f"{MAN_PAGE}: {command.name}: the default of {left} is not {default[1]}"
 
 
 def lint_man_page(source):
