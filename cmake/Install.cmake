@@ -9,6 +9,14 @@ endforeach()
 install(DIRECTORY golden/qwen3-tiny DESTINATION ${CMAKE_INSTALL_DATADIR}/qwen3-parity)
 install(FILES golden/qwen3-tiny.h5 golden/coherence.json DESTINATION ${CMAKE_INSTALL_DATADIR}/qwen3-parity)
 
+# The documentation, in folders as in the source, so that its pages' links to each other hold.
+install(FILES docs/qwen3-parity.1 DESTINATION ${CMAKE_INSTALL_MANDIR}/man1)
+install(FILES README.md LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR})
+install(DIRECTORY docs examples DESTINATION ${CMAKE_INSTALL_DOCDIR} PATTERN "*.1" EXCLUDE)
+foreach(folder golden reports)
+  install(FILES ${folder}/README.md DESTINATION ${CMAKE_INSTALL_DOCDIR}/${folder})
+endforeach()
+
 # Relative, so that the installed tree can be moved.
 file(RELATIVE_PATH QP_PREFIX_FROM_PKGCONFIG "/${CMAKE_INSTALL_LIBDIR}/pkgconfig" "/")
 set(QP_PKGCONFIG_OPENMP "")

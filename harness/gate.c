@@ -81,14 +81,18 @@ static qp_status get_list(qp_json_node object, const char *key, const char **ite
     return QP_OK;
 }
 
+/* "2026-12-31", and there is such a day. */
 static bool is_day(const char *text)
 {
-    static const char form[] = "dddd-dd-dd";
-    if (strlen(text) != sizeof form - 1) return false;
-    for (size_t i = 0; i < sizeof form - 1; i++)
-        if (form[i] == 'd' ? !isdigit((unsigned char)text[i]) : text[i] != form[i]) return false;
-    const int month = atoi(text + 5), day = atoi(text + 8);
-    return month >= 1 && month <= 12 && day >= 1 && day <= 31;
+    struct tm day = { .tm_isdst = -1 };
+    int length = 0;
+    char again[sizeof "2026-12-31"];
+    if (sscanf(text, "%4d-%2d-%2d%n", &day.tm_year, &day.tm_mon, &day.tm_mday, &length) != 3 || text[length])
+        return false;
+    day.tm_year -= 1900;
+    day.tm_mon -= 1;
+    day.tm_hour = 12; /* far from any change of clocks */
+    return mktime(&day) != (time_t)-1 && strftime(again, sizeof again, "%Y-%m-%d", &day) && !strcmp(again, text);
 }
 
 static qp_status read_bound(qp_json_node object, qp_gate_bound *bound)

@@ -21,6 +21,7 @@ qp_status qp_journal_open(const char *path, qp_journal *journal)
     if (!journal->path) return qp_fail(QP_NO_MEMORY, "not enough memory for the journal of '%s'", path);
     memcpy(journal->path, path, strlen(path));
     memcpy(journal->path + strlen(path), ending, sizeof ending);
+    (void)unlink(journal->path); /* of an earlier run that did not end */
     return QP_OK;
 }
 

@@ -12,7 +12,8 @@ typedef struct qp_journal {
     FILE *stream; /* NULL: there was no row yet */
 } qp_journal;
 
-/* For the report that will be written at `path`. Makes no file yet. QP_NO_MEMORY. */
+/* For the report that will be written at `path`. Makes no file yet, and removes that of
+ * an earlier run with this path. QP_NO_MEMORY. */
 QP_MUST_USE qp_status qp_journal_open(const char *path, qp_journal *journal);
 /* A qp_row_sink whose context is the journal. Before the first row it writes what is known of the run. The line is with the
  * system when it returns: the end of this process does not lose it. QP_IO. */

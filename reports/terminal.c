@@ -107,7 +107,7 @@ static void print_not_passed(const page *p, const qp_report *report)
                       qp_mode_name(row->mode), row->operation, row->implementation);
         page_put(p, row->reason);
         if (row->excuse) {
-            (void)fputs("\n      waived: ", p->stream);
+            (void)fputs(row->verdict == QP_VERDICT_WAIVED ? "\n      waived: " : "\n      bounded: ", p->stream);
             page_put(p, row->excuse);
         }
         print_worst(p, row);

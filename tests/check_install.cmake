@@ -1,5 +1,6 @@
-# Installs into a new folder, moves it, and uses it as a stranger would: the program with its embedded model, and the
-# libraries through pkg-config. Variables: BUILD, WORK, SOURCE, CC, and FLAGS that the libraries were built with.
+# Installs into a new folder, moves it, and uses it as a stranger would: the program with its embedded model, the
+# documentation, and the libraries through pkg-config. Variables: BUILD, WORK, SOURCE, CC, and FLAGS that the libraries
+# were built with.
 function(run)
   execute_process(COMMAND ${ARGN} RESULT_VARIABLE code OUTPUT_VARIABLE output ERROR_VARIABLE output)
   if(NOT code EQUAL 0)
@@ -17,6 +18,13 @@ if(NOT output MATCHES "moved/bin/../share/qwen3-parity/qwen3-tiny")
   message(FATAL_ERROR "the installed program does not use the installed model:\n${output}")
 endif()
 run("${WORK}/moved/bin/qwen3-parity" verify --only "one_token/*")
+
+foreach(file man/man1/qwen3-parity.1 doc/qwen3-parity/docs/gate.md doc/qwen3-parity/reports/README.md
+             doc/qwen3-parity/examples/ci/gate.json)
+  if(NOT EXISTS "${WORK}/moved/share/${file}")
+    message(FATAL_ERROR "share/${file} is not installed")
+  endif()
+endforeach()
 
 file(GLOB_RECURSE pc "${WORK}/moved/*/qwen3-parity.pc")
 get_filename_component(pc_folder "${pc}" DIRECTORY)

@@ -38,61 +38,59 @@ typedef struct job {
     qp_outputs outputs;
     const qp_gate *gate; /* NULL: there is none */
     qp_gate_run *run;
+    const qp_bench_report *baseline; /* with which times are compared; NULL: they are not */
 } job;
 
-/* Measures what the baseline did, the same way, and compares the times. *bench is the caller's to close. */
-static qp_status compare_speed(const job *j, const qp_run_context *context, const qp_golden *golden,
-                               qp_bench_report *bench, int *exit_code)
+/* What the baseline measured, the same way. *bench borrows from the baseline; the caller closes it. */
+static qp_status measure_again(const job *j, const qp_run_context *context, const qp_golden *golden,
+                               qp_bench_report *bench)
 {
-    qp_saved_report baseline;
-    qp_changes changes = { 0 };
-    QP_TRY(qp_saved_report_open(j->run->baseline, &baseline));
-    qp_status status =
-        baseline.is_bench ? QP_OK : qp_fail(QP_FORMAT, "the baseline %s is no report of bench", j->run->baseline);
-    if (status == QP_OK) {
-        const qp_bench_report *was = &baseline.bench;
-        qp_bench_options bench_options = { .model = context->model_path,
-                                           .golden_path = was->golden.path ? j->golden : NULL,
-                                           .selection = context->selection,
-                                           .fusions = context->fusions,
-                                           .only = was->only,
-                                           .prefill_tokens = -1,
-                                           .context = -1,
-                                           .samples = was->samples,
-                                           .seed = was->seed,
-                                           .progress = qp_progress_line };
-        for (int i = 0; i < was->step_count; i++) {
-            const bool prefill = !strcmp(was->steps[i].name, "prefill");
-            bench_options.prefill = bench_options.prefill || prefill;
-            bench_options.decode = bench_options.decode || !prefill;
-            if (was->golden.path) continue; /* whose tokens say how many there are */
-            if (prefill)
-                bench_options.prefill_tokens = was->steps[i].tokens;
-            else
-                bench_options.context = was->steps[i].context;
-        }
-        status = qp_bench(&context->runtime, was->golden.path ? golden : NULL, &bench_options, bench);
-        qp_progress_line(NULL, 1, 1, "");
+    const qp_bench_report *was = j->baseline;
+    const bool from_golden = was->golden.path != NULL; /* whose tokens say how many there are */
+    qp_bench_options bench_options = { .model = context->model_path,
+                                       .golden_path = from_golden ? j->golden : NULL,
+                                       .selection = context->selection,
+                                       .fusions = context->fusions,
+                                       .only = was->only,
+                                       .prefill_tokens = -1,
+                                       .context = -1,
+                                       .samples = was->samples,
+                                       .seed = was->seed,
+                                       .progress = qp_progress_line };
+    for (int i = 0; i < was->step_count; i++) {
+        const bool prefill = !strcmp(was->steps[i].name, "prefill");
+        bench_options.prefill = bench_options.prefill || prefill;
+        bench_options.decode = bench_options.decode || !prefill;
+        if (prefill && !from_golden) bench_options.prefill_tokens = was->steps[i].tokens;
+        if (!prefill && !from_golden) bench_options.context = was->steps[i].context;
     }
-    if (status == QP_OK) status = qp_changes_of_bench(&baseline.bench, bench, j->run->max_slow_down, &changes);
-    if (status == QP_OK) {
-        printf("\ntimes   beside %s\n", j->run->baseline);
-        qp_changes_print(&changes, (qp_terminal_style){ .color = qp_wants_color(stdout) }, stdout);
-        *exit_code = qp_exit_of_changes(&changes);
-        if (changes.unfair)
-            status = qp_fail(QP_UNSUPPORTED,
-                             "times cannot be compared with %s, which was made elsewhere or otherwise (above): make a "
-                             "baseline here with bench --json",
-                             j->run->baseline);
-    }
-    qp_changes_close(&changes);
-    qp_saved_report_close(&baseline);
+    const qp_status status = qp_bench(&context->runtime, from_golden ? golden : NULL, &bench_options, bench);
+    qp_progress_line(NULL, 1, 1, "");
     return status;
 }
 
-/* Judges, shows and writes what was found. */
+/* QP_UNSUPPORTED if the baseline was measured elsewhere or otherwise. *bench is the caller's to close. */
+static qp_status compare_speed(const job *j, const qp_run_context *context, const qp_golden *golden,
+                               qp_bench_report *bench, int *exit_code)
+{
+    qp_changes changes;
+    QP_TRY(measure_again(j, context, golden, bench));
+    QP_TRY(qp_changes_of_bench(j->baseline, bench, j->run->max_slow_down, &changes));
+    printf("\ntimes   beside %s\n", j->run->baseline);
+    qp_changes_print(&changes, (qp_terminal_style){ .color = qp_wants_color(stdout) }, stdout);
+    *exit_code = qp_exit_of_changes(&changes);
+    const bool unfair = changes.unfair;
+    qp_changes_close(&changes);
+    return unfair ? qp_fail(QP_UNSUPPORTED,
+                            "times cannot be compared with %s, which was made elsewhere or otherwise (above): make a "
+                            "baseline here with bench --json",
+                            j->run->baseline)
+                  : QP_OK;
+}
+
+/* Judges, shows and writes what was found; the journal goes when that is written, even if times cannot be compared. */
 static qp_status conclude(const job *j, const qp_run_context *context, const qp_golden *golden, qp_report *report,
-                          int *exit_code)
+                          qp_journal *journal, int *exit_code)
 {
     qp_bench_report bench = { 0 };
     char today[11];
@@ -101,11 +99,12 @@ static qp_status conclude(const job *j, const qp_run_context *context, const qp_
     if (j->gate) QP_TRY(qp_gate_judge(j->gate, j->run, today, report));
     qp_report_print(report, (qp_terminal_style){ qp_wants_color(stdout), every_row }, stdout);
     *exit_code = qp_exit_of_report(report);
-    const bool timed = j->run && j->run->baseline && *exit_code == QP_EXIT_OK;
+    const bool timed = j->baseline && *exit_code == QP_EXIT_OK;
     const qp_status timing = timed ? compare_speed(j, context, golden, &bench, &speed) : QP_OK;
     if (*exit_code == QP_EXIT_OK) *exit_code = speed;
     const qp_status status = qp_outputs_write(&j->outputs, report, bench.row_count > 0 ? &bench : NULL, stdout);
     qp_bench_close(&bench);
+    qp_journal_close(journal, status == QP_OK);
     return timing == QP_OK ? status : timing;
 }
 
@@ -127,10 +126,10 @@ static qp_status verify(const job *j, const qp_run_context *context, const qp_go
     if (status == QP_OK) status = qp_verify(&context->runtime, golden, &verify_options, &report);
     qp_progress_line(NULL, 1, 1, "");
     if (status == QP_OK) {
-        status = conclude(j, context, golden, &report, exit_code);
+        status = conclude(j, context, golden, &report, &journal, exit_code);
         qp_report_close(&report);
     }
-    qp_journal_close(&journal, status == QP_OK);
+    qp_journal_close(&journal, false); /* does nothing if it is closed: a run that failed keeps its rows */
     free(json);
     return status;
 }
@@ -165,9 +164,17 @@ static int worse(int a, int b)
     return rank_a > rank_b ? a : b;
 }
 
+/* Before the work begins. The caller closes *baseline, whatever happened. */
+static qp_status open_baseline(const char *path, qp_saved_report *baseline)
+{
+    QP_TRY(qp_saved_report_open(path, baseline));
+    return baseline->is_bench ? QP_OK : qp_fail(QP_FORMAT, "the baseline %s is no report of bench", path);
+}
+
 static qp_status run_of_gate(const qp_gate *gate, qp_gate_run *run, int *exit_code)
 {
     char *folder = NULL;
+    qp_saved_report baseline = { 0 };
     job j = { .options = run_options, .golden = run->golden, .only = run->only, .gate = gate, .run = run };
     j.options.model = run->model;
     j.options.plan = run->plan;
@@ -177,7 +184,10 @@ static qp_status run_of_gate(const qp_gate *gate, qp_gate_run *run, int *exit_co
     if (outputs.folder) QP_TRY(qp_outputs_path(outputs.folder, run->name, &folder));
     j.outputs.folder = folder;
     printf("run     %s\n", run->name);
-    const qp_status status = run_job(&j, exit_code);
+    qp_status status = run->baseline ? open_baseline(run->baseline, &baseline) : QP_OK;
+    j.baseline = run->baseline ? &baseline.bench : NULL;
+    if (status == QP_OK) status = run_job(&j, exit_code);
+    qp_saved_report_close(&baseline);
     free(folder);
     return status == QP_OK ? QP_OK : qp_fail(status, "run '%s': %s", run->name, qp_last_error());
 }
