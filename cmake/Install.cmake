@@ -7,7 +7,7 @@ foreach(folder kernels model harness reports)
           PATTERN "commands" EXCLUDE PATTERN "published" EXCLUDE PATTERN "vector_path.h" EXCLUDE)
 endforeach()
 install(DIRECTORY golden/qwen3-tiny DESTINATION ${CMAKE_INSTALL_DATADIR}/qwen3-parity)
-install(FILES golden/qwen3-tiny.h5 golden/coherence.json DESTINATION ${CMAKE_INSTALL_DATADIR}/qwen3-parity)
+install(FILES golden/qwen3-tiny.h5 golden/coherence.json reports/schema.json DESTINATION ${CMAKE_INSTALL_DATADIR}/qwen3-parity)
 
 # The documentation, in folders as in the source, so that its pages' links to each other hold.
 install(FILES docs/qwen3-parity.1 DESTINATION ${CMAKE_INSTALL_MANDIR}/man1)

@@ -21,13 +21,6 @@ static qp_figure say_factor(double factor)
 /* Multiply-adds a second, all in one unit, for they are compared. */
 static qp_figure say_macs(double rate) { return say_factor(rate / 1e9); }
 
-static qp_figure say_percent(double share)
-{
-    qp_figure c;
-    (void)snprintf(c.text, sizeof c.text, "%.*f %%", share < 0.09995 ? 1 : 0, 100.0 * share);
-    return c;
-}
-
 /* What a node or a pass gets out of the machine: bytes a second, or with `products` flops a second if that is nearer
  * to its ceiling. */
 typedef struct yield {
@@ -49,7 +42,7 @@ static yield yield_of(const qp_cost *cost, const qp_time *time, const qp_bench_r
     const bool computes = products && flop_share > byte_share;
     const double share = computes ? flop_share : byte_share;
     return (yield){ qp_say_rate(computes ? flops : bytes, computes),
-                    share > 0.0 ? say_percent(share) : (qp_figure){ "-" } };
+                    share > 0.0 ? qp_say_percent(share) : (qp_figure){ "-" } };
 }
 
 static const char *say_verified(const char *verified, bool failed, colour *c)
@@ -78,7 +71,7 @@ static void print_row(const page *p, const qp_bench_report *report, const qp_ben
     (void)fprintf(p->stream, "%-*s %4" PRId64 " %-*s %8s %8s %8s %7s %12s %7s  %s%s%s\n", width.key, row->key,
                   row->count, width.kernel, row->implementation.name, say_time(&row->time[QP_PROTOCOL_COLD]).text,
                   say_time(&row->time[QP_PROTOCOL_HOT]).text, say_time(&row->time[QP_PROTOCOL_IN_MODEL]).text,
-                  row->share > 0.0 ? say_percent(row->share).text : "-", y.rate.text, y.share.text, page_start(p, c),
+                  row->share > 0.0 ? qp_say_percent(row->share).text : "-", y.rate.text, y.share.text, page_start(p, c),
                   verified, page_stop(p, c));
 }
 
@@ -212,7 +205,7 @@ static void print_host(const page *p, const qp_bench_report *report)
     for (int i = 0; i < report->step_count; i++) print_decoding(p, &report->steps[i]);
     if (report->host.others > 0.05)
         (void)fprintf(p->stream, "%sbusy%s     other programs had %s of the processors' time during the run\n",
-                      page_start(p, YELLOW), page_stop(p, YELLOW), say_percent(report->host.others).text);
+                      page_start(p, YELLOW), page_stop(p, YELLOW), qp_say_percent(report->host.others).text);
     print_products(p, &report->host);
     (void)fprintf(
         p->stream,

@@ -83,6 +83,13 @@ qp_figure qp_say_bytes(double bytes)
     return qp_say_scaled(bytes, units);
 }
 
+qp_figure qp_say_percent(double share)
+{
+    qp_figure f;
+    (void)snprintf(f.text, sizeof f.text, "%.*f %%", share < 0.09995 ? 1 : 0, 100.0 * share);
+    return f;
+}
+
 qp_figure qp_say_element(double value)
 {
     qp_figure f;

@@ -26,6 +26,8 @@ qp_figure qp_say_scaled(double value, const char *const units[]);
 qp_figure qp_say_seconds(double seconds);
 qp_figure qp_say_rate(double rate, bool flops); /* bytes or flops a second */
 qp_figure qp_say_bytes(double bytes);
+/* "98 %", and of less than ten percent a digit more: "3.1 %". */
+qp_figure qp_say_percent(double share);
 /* An element: as many digits as tell two floats apart. */
 qp_figure qp_say_element(double value);
 /* An element's bits, as many digits as the type has: "0x3f80". */

@@ -8,13 +8,6 @@
 
 static bool has_time(const qp_time *time) { return !time->why && time->seconds.samples > 0; }
 
-static qp_figure say_percent(double share)
-{
-    qp_figure f;
-    (void)snprintf(f.text, sizeof f.text, "%.*f %%", share < 0.09995 ? 1 : 0, 100.0 * share);
-    return f;
-}
-
 /* ---- A few figures. ---- */
 
 static void put_step_tile(const qp_bench_step *step, FILE *f)
@@ -126,7 +119,7 @@ static void put_bench_row(const qp_bench_row *row, FILE *f)
     put_time_cell(cold, f);
     put_time_cell(&row->time[QP_PROTOCOL_HOT], f);
     put_time_cell(in_model, f);
-    (void)fprintf(f, "<td>%s", row->share > 0.0 ? say_percent(row->share).text : "–");
+    (void)fprintf(f, "<td>%s", row->share > 0.0 ? qp_say_percent(row->share).text : "–");
     put_rate_cells(&row->cost, has_time(in_model) ? in_model : cold, f);
     put_verified(row->verified, row->failed, f);
     (void)fputs("<td class=text>", f);
@@ -207,7 +200,7 @@ static void put_machine(const qp_bench_report *bench, FILE *f)
     if (bench->host.read_bytes_per_second > 0.0)
         qp_html_put_fact("Reading the weights", qp_say_rate(bench->host.read_bytes_per_second, false).text, f);
     if (bench->host.threads) qp_html_put_fact("Threads", qp_say_grouped(bench->host.threads).text, f);
-    if (bench->host.others > 0.05) qp_html_put_fact("Other programs had", say_percent(bench->host.others).text, f);
+    if (bench->host.others > 0.05) qp_html_put_fact("Other programs had", qp_say_percent(bench->host.others).text, f);
     qp_html_put_fact("Samples of a time, at most", qp_say_grouped(bench->samples).text, f);
     qp_html_put_fact("Written before a cold sample", qp_say_bytes((double)bench->flush_bytes).text, f);
     qp_html_put_fact("Between two marks", qp_html_say_seconds(bench->mark_overhead).text, f);

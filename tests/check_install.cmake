@@ -20,7 +20,7 @@ endif()
 run("${WORK}/moved/bin/qwen3-parity" verify --only "one_token/*")
 
 foreach(file man/man1/qwen3-parity.1 doc/qwen3-parity/docs/gate.md doc/qwen3-parity/reports/README.md
-             doc/qwen3-parity/examples/ci/gate.json)
+             doc/qwen3-parity/examples/ci/gate.json qwen3-parity/schema.json)
   if(NOT EXISTS "${WORK}/moved/share/${file}")
     message(FATAL_ERROR "share/${file} is not installed")
   endif()
