@@ -11,6 +11,7 @@ verify: build
 	$(BUILD)/qwen3-parity verify --report $(BUILD)/report
 	$(BUILD)/qwen3-parity generate --prompt "The capital of Aistonia is Flubarg. What is the capital of Aistonia?"
 
+test: DEPENDENCIES = tests
 test: build
 	ctest --preset $(PRESET) -j $(JOBS)
 
@@ -19,7 +20,7 @@ build: dependencies
 	cmake --build --preset $(PRESET) -j $(JOBS)
 
 dependencies:
-	@sh cmake/dependencies.sh
+	@sh cmake/dependencies.sh $(DEPENDENCIES)
 
 clean:
 	rm -rf build build-sanitize

@@ -113,6 +113,8 @@ void qp_bench_report_count(qp_bench_report *report);
  * the run. */
 typedef qp_status (*qp_bench_sink)(void *context, const qp_bench_report *report);
 
+enum { QP_BENCH_MAX_SAMPLES = 1000000 };
+
 typedef struct qp_bench_options {
     const char *model, *golden_path; /* for the report; borrowed */
     qp_selection selection;

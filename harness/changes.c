@@ -11,6 +11,7 @@ const char *qp_change_kind_name(qp_change_kind kind)
     case QP_CHANGE_NEW_FAILURE: return "failing now";
     case QP_CHANGE_GONE: return "no longer compared";
     case QP_CHANGE_CURED: return "cured";
+    case QP_CHANGE_JUDGED: return "judged otherwise";
     case QP_CHANGE_BITS: return "with other bits";
     case QP_CHANGE_ORDER: return "in another order";
     case QP_CHANGE_KINDS: break;
@@ -30,9 +31,13 @@ const char *qp_speed_name(qp_speed speed)
     return "ambiguous";
 }
 
-bool qp_changes_are_bad(const qp_changes *changes)
+qp_changes_verdict qp_changes_judge(const qp_changes *changes)
 {
-    return changes->counts[QP_CHANGE_NEW_FAILURE] > 0 || changes->counts[QP_CHANGE_GONE] > 0;
+    const int64_t *speeds = changes->speed_counts;
+    const int64_t decided = speeds[QP_SPEED_SAME] + speeds[QP_SPEED_FASTER] + speeds[QP_SPEED_SLOWER];
+    if (changes->counts[QP_CHANGE_NEW_FAILURE] > 0 || changes->counts[QP_CHANGE_GONE] > 0) return QP_CHANGES_WORSE;
+    if (changes->compared == 0 || (changes->of_bench && decided == 0)) return QP_CHANGES_NOTHING;
+    return speeds[QP_SPEED_SLOWER] > 0 ? QP_CHANGES_SLOWER : QP_CHANGES_NOT_WORSE;
 }
 
 /* ---- Lists that grow. ---- */
@@ -98,28 +103,38 @@ typedef struct around {
     bool complete;
 } around;
 
-static qp_status compare_versions(qp_changes *c, const char *what, int was, int is)
+static around around_of_verify(const qp_report *r)
+{
+    return (around){ &r->environment, &r->device, &r->golden, r->model,   r->backend,
+                     r->plan,         r->fault,   r->only,    r->complete };
+}
+
+static around around_of_bench(const qp_bench_report *r)
+{
+    return (around){ &r->environment, &r->device, &r->golden, r->model,   r->backend,
+                     r->plan,         r->fault,   r->only,    r->complete };
+}
+
+static qp_status compare_numbers(qp_changes *c, const char *what, bool unfair, int was, int is)
 {
     char was_text[16], is_text[16];
     (void)snprintf(was_text, sizeof was_text, "%d", was);
     (void)snprintf(is_text, sizeof is_text, "%d", is);
-    return add_difference(c, what, true, was_text, is_text);
+    return add_difference(c, what, unfair, was_text, is_text);
 }
 
 /* `timed`: times are compared, so that the machine counts; otherwise the CPU's bits do not depend on it. */
 static qp_status compare_around(qp_changes *c, const around *was, const around *is, bool timed)
 {
     const bool on_card = strcmp(is->backend, "cuda") == 0 || strcmp(was->backend, "cuda") == 0;
-    char was_threads[16], is_threads[16];
+    const qp_device_facts *old = was->device, *new = is->device;
     QP_TRY(add_difference(c, "backend", true, was->backend, is->backend));
-    QP_TRY(add_difference(c, "device", on_card || timed, was->device->name, is->device->name));
-    QP_TRY(compare_versions(c, "CUDA driver", was->device->driver_version, is->device->driver_version));
-    QP_TRY(compare_versions(c, "CUDA runtime", was->device->runtime_version, is->device->runtime_version));
-    QP_TRY(compare_versions(c, "cuBLAS", was->device->cublas_version, is->device->cublas_version));
+    QP_TRY(add_difference(c, "device", on_card || timed, old->name, new->name));
+    QP_TRY(compare_numbers(c, "CUDA driver", true, old->driver_version, new->driver_version));
+    QP_TRY(compare_numbers(c, "CUDA runtime", true, old->runtime_version, new->runtime_version));
+    QP_TRY(compare_numbers(c, "cuBLAS", true, old->cublas_version, new->cublas_version));
     QP_TRY(add_difference(c, "processor", timed && !on_card, was->environment->cpu, is->environment->cpu));
-    (void)snprintf(was_threads, sizeof was_threads, "%d", was->environment->threads);
-    (void)snprintf(is_threads, sizeof is_threads, "%d", is->environment->threads);
-    QP_TRY(add_difference(c, "processors", timed && !on_card, was_threads, is_threads));
+    QP_TRY(compare_numbers(c, "processors", timed && !on_card, was->environment->threads, is->environment->threads));
     QP_TRY(add_difference(c, "the run's end", true, was->complete ? "reached" : "not reached",
                           is->complete ? "reached" : "not reached"));
     QP_TRY(add_difference(c, "planted fault", true, was->fault, is->fault));
@@ -152,18 +167,23 @@ static const qp_row **sorted_rows(const qp_report *report)
 
 static bool is_good(const qp_row *row) { return row->verdict == QP_VERDICT_PASS || row->verdict == QP_VERDICT_WAIVED; }
 
-/* "pass", or the reason why not. */
-static const char *say_row(const qp_row *row) { return *row->reason ? row->reason : qp_verdict_name(row->verdict); }
+/* "pass"; "waived"; or the reason why not. */
+static const char *say_row(const qp_row *row)
+{
+    return row->verdict != QP_VERDICT_WAIVED && *row->reason ? row->reason : qp_verdict_name(row->verdict);
+}
 
 static qp_status compare_rows(qp_changes *c, int place, const qp_row *was, const qp_row *is)
 {
     const char *mode = qp_mode_name(is->mode);
     const bool was_good = is_good(was), good = is_good(is);
     c->compared++;
-    if (was_good && !good)
+    if (is->verdict < was->verdict && !good)
         QP_TRY(add_change(c, QP_CHANGE_NEW_FAILURE, place, is->key, mode, say_row(was), say_row(is)));
     else if (good && !was_good)
         QP_TRY(add_change(c, QP_CHANGE_CURED, place, is->key, mode, say_row(was), say_row(is)));
+    else if (is->verdict != was->verdict)
+        QP_TRY(add_change(c, QP_CHANGE_JUDGED, place, is->key, mode, say_row(was), say_row(is)));
     else if (strcmp(was->ours_sha256, is->ours_sha256) != 0)
         QP_TRY(add_change(c, QP_CHANGE_BITS, place, is->key, mode, say_row(was), say_row(is)));
     if (!strcmp(was->operation, is->operation) && strcmp(was->order, is->order) != 0)
@@ -198,20 +218,29 @@ static qp_status merge_rows(qp_changes *c, const qp_report *was, const qp_row *c
     return add_difference(c, "golden", true, "", text);
 }
 
+/* What fails the new report as a whole, and no row. */
+static qp_status compare_summaries(qp_changes *c, const qp_report *was, const qp_report *is)
+{
+    char text[160];
+    const bool told = c->counts[QP_CHANGE_NEW_FAILURE] > 0 || c->counts[QP_CHANGE_GONE] > 0;
+    if (told || was->summary.verdict != QP_VERDICT_PASS || is->summary.verdict == QP_VERDICT_PASS) return QP_OK;
+    (void)snprintf(text, sizeof text,
+                   "%d tensors not compared, %d problems of the gate, %" PRId64 " failed and %" PRId64
+                   " untrusted rows%s",
+                   is->not_compared_count, is->problem_count, is->summary.failed, is->summary.untrusted,
+                   is->complete ? "" : ", and the run did not end");
+    return add_change(c, QP_CHANGE_NEW_FAILURE, 0, "the whole report", "", "pass", text);
+}
+
 qp_status qp_changes_of_verify(const qp_report *was, const qp_report *is, qp_changes *changes)
 {
-    const around before = { &was->environment, &was->device, &was->golden, was->model,   was->backend,
-                            was->plan,         was->fault,   was->only,    was->complete };
-    const around after = { &is->environment, &is->device, &is->golden, is->model,   is->backend,
-                           is->plan,         is->fault,   is->only,    is->complete };
+    const around before = around_of_verify(was), after = around_of_verify(is);
     const qp_row **was_rows = sorted_rows(was), **is_rows = sorted_rows(is);
     *changes = (qp_changes){ 0 };
     qp_status status = was_rows && is_rows ? QP_OK : no_memory();
     if (status == QP_OK) status = compare_around(changes, &before, &after, false);
-    if (status == QP_OK)
-        status = add_difference(changes, "the run's end", true, was->complete ? "reached" : "not reached",
-                                is->complete ? "reached" : "not reached");
     if (status == QP_OK) status = merge_rows(changes, was, was_rows, is, is_rows);
+    if (status == QP_OK) status = compare_summaries(changes, was, is);
     free(was_rows);
     free(is_rows);
     if (status != QP_OK)
@@ -225,17 +254,17 @@ qp_status qp_changes_of_verify(const qp_report *was, const qp_report *is, qp_cha
 
 qp_speed qp_speed_of(const qp_statistics *was, const qp_statistics *is, double max_slow_down)
 {
-    const bool enough = was->samples >= QP_SPEED_LEAST && is->samples >= QP_SPEED_LEAST;
+    if (was->samples < QP_SPEED_LEAST || is->samples < 1) return QP_SPEED_AMBIGUOUS;
     if (is->median <= was->median * max_slow_down && was->median <= is->median * max_slow_down) return QP_SPEED_SAME;
-    if (enough && is->median > was->median && is->q1 > was->q3) return QP_SPEED_SLOWER;
-    if (enough && is->median < was->median && is->q3 < was->q1) return QP_SPEED_FASTER;
+    if (is->median > was->median && is->q1 > was->q3) return QP_SPEED_SLOWER;
+    if (is->samples >= QP_SPEED_LEAST && is->median < was->median && is->q3 < was->q1) return QP_SPEED_FASTER;
     return QP_SPEED_AMBIGUOUS;
 }
 
 static qp_status add_speed(qp_changes *c, const char *key, const char *protocol, const qp_statistics *was,
                            const qp_statistics *is)
 {
-    if (was->samples == 0 || is->samples == 0) return QP_OK; /* one of them has no time */
+    if (was->samples == 0) return QP_OK; /* there was no time to compare with */
     qp_speed_change *list = grown(c->speeds, c->speed_count, sizeof *list);
     if (!list) return no_memory();
     c->speeds = list;
@@ -248,15 +277,24 @@ static qp_status add_speed(qp_changes *c, const char *key, const char *protocol,
     return QP_OK;
 }
 
-/* Of a row or a pass: whether it is verified still. */
-static qp_status compare_verified(qp_changes *c, const char *key, const char *was, const char *is, bool failed,
-                                  const char *reason)
+/* What a row or a pass says of its comparison. */
+typedef struct verified {
+    const char *by; /* NULL: it is not verified */
+    bool failed;
+    const char *reason;
+} verified;
+
+static const char *say_verified(verified v) { return v.by ? "verified" : v.failed ? "failed" : "not verified"; }
+
+/* Whether it is verified still. */
+static qp_status compare_verified(qp_changes *c, int place, const char *key, verified was, verified is)
 {
     c->compared++;
-    const int place = (int)c->compared;
-    if (was && !is)
-        return add_change(c, failed ? QP_CHANGE_NEW_FAILURE : QP_CHANGE_GONE, place, key, "", "verified", reason);
-    if (is && !was) return add_change(c, QP_CHANGE_CURED, place, key, "", "not verified", "verified");
+    if (is.failed && !was.failed)
+        return add_change(c, QP_CHANGE_NEW_FAILURE, place, key, "", say_verified(was), is.reason);
+    if (was.by && !is.by && !is.failed)
+        return add_change(c, QP_CHANGE_GONE, place, key, "", say_verified(was), is.reason);
+    if (is.by && !was.by) return add_change(c, QP_CHANGE_CURED, place, key, "", say_verified(was), say_verified(is));
     return QP_OK;
 }
 
@@ -271,13 +309,25 @@ static const qp_bench_row *find_row(const qp_bench_report *report, const qp_benc
     return NULL;
 }
 
-static qp_status compare_bench_row(qp_changes *c, const qp_bench_row *was, const qp_bench_row *is)
+typedef struct row_key {
+    char text[QP_NAME_MAX + 16];
+} row_key;
+
+static row_key key_of(const qp_bench_row *row)
 {
-    char key[QP_NAME_MAX + 16];
-    (void)snprintf(key, sizeof key, "%s/%s", is->phase, is->key);
-    QP_TRY(compare_verified(c, key, was->verified, is->verified, is->failed, is->reason));
+    row_key key;
+    (void)snprintf(key.text, sizeof key.text, "%s/%s", row->phase, row->key);
+    return key;
+}
+
+static verified verified_of(const qp_bench_row *row) { return (verified){ row->verified, row->failed, row->reason }; }
+
+static qp_status compare_bench_row(qp_changes *c, int place, const qp_bench_row *was, const qp_bench_row *is)
+{
+    const row_key key = key_of(is);
+    QP_TRY(compare_verified(c, place, key.text, verified_of(was), verified_of(is)));
     for (int i = 0; i < QP_PROTOCOLS; i++)
-        QP_TRY(add_speed(c, key, qp_protocol_name((qp_protocol)i), &was->time[i].seconds, &is->time[i].seconds));
+        QP_TRY(add_speed(c, key.text, qp_protocol_name((qp_protocol)i), &was->time[i].seconds, &is->time[i].seconds));
     return QP_OK;
 }
 
@@ -298,49 +348,59 @@ static void name_step(const qp_bench_step *step, char key[QP_NAME_MAX])
 }
 
 /* Not by the host's clock: what it costs to launch differs more from run to run than a kernel does from its next version. */
-static qp_status compare_step(qp_changes *c, const qp_bench_step *was, const qp_bench_step *is)
+static qp_status compare_step(qp_changes *c, int place, const qp_bench_step *was, const qp_bench_step *is)
 {
     char key[QP_NAME_MAX];
     name_step(is, key);
-    QP_TRY(compare_verified(c, key, was->verified, is->verified, is->failed, is->reason));
+    QP_TRY(compare_verified(c, place, key, (verified){ was->verified, was->failed, was->reason },
+                            (verified){ is->verified, is->failed, is->reason }));
     return add_speed(c, key, "device", &was->time.seconds, &is->time.seconds);
 }
 
+/* What the old report has; its passes stand behind its rows. */
 static qp_status compare_measurements(qp_changes *c, const qp_bench_report *was, const qp_bench_report *is)
 {
     const bool may_be_gone = strcmp(was->plan, is->plan) != 0 || !same_text(was->only, is->only);
     for (int i = 0; i < was->row_count; i++) {
         const qp_bench_row *old = &was->rows[i], *new = find_row(is, old);
-        char key[QP_NAME_MAX + 16];
-        (void)snprintf(key, sizeof key, "%s/%s", old->phase, old->key);
         if (new)
-            QP_TRY(compare_bench_row(c, old, new));
+            QP_TRY(compare_bench_row(c, i, old, new));
         else if (!may_be_gone && old->verified)
-            QP_TRY(add_change(c, QP_CHANGE_GONE, i, key, "", "verified", "no row of these extents"));
+            QP_TRY(add_change(c, QP_CHANGE_GONE, i, key_of(old).text, "", "verified", "no row of these extents"));
     }
     for (int i = 0; i < was->step_count; i++) {
         const qp_bench_step *old = &was->steps[i], *new = find_step(is, old);
+        const int place = was->row_count + i;
         char key[QP_NAME_MAX];
         name_step(old, key);
         if (new)
-            QP_TRY(compare_step(c, old, new));
+            QP_TRY(compare_step(c, place, old, new));
         else if (!may_be_gone && old->verified)
-            QP_TRY(add_change(c, QP_CHANGE_GONE, i, key, "", "verified", "no such pass"));
+            QP_TRY(add_change(c, QP_CHANGE_GONE, place, key, "", "verified", "no such pass"));
     }
-    for (int i = 0; i < is->row_count; i++) c->added += find_row(was, &is->rows[i]) == NULL;
+    return QP_OK;
+}
+
+/* Rows that only the new report has; they may fail, too. */
+static qp_status look_at_added(qp_changes *c, const qp_bench_report *was, const qp_bench_report *is)
+{
+    for (int i = 0; i < is->row_count; i++) {
+        const qp_bench_row *row = &is->rows[i];
+        if (find_row(was, row)) continue;
+        c->added++;
+        if (row->failed) QP_TRY(add_change(c, QP_CHANGE_NEW_FAILURE, i, key_of(row).text, "", "no row", row->reason));
+    }
     return QP_OK;
 }
 
 qp_status qp_changes_of_bench(const qp_bench_report *was, const qp_bench_report *is, double max_slow_down,
                               qp_changes *changes)
 {
-    const around before = { &was->environment, &was->device, &was->golden, was->model,   was->backend,
-                            was->plan,         was->fault,   was->only,    was->complete };
-    const around after = { &is->environment, &is->device, &is->golden, is->model,   is->backend,
-                           is->plan,         is->fault,   is->only,    is->complete };
-    *changes = (qp_changes){ .max_slow_down = max_slow_down };
+    const around before = around_of_bench(was), after = around_of_bench(is);
+    *changes = (qp_changes){ .of_bench = true, .max_slow_down = max_slow_down };
     qp_status status = compare_around(changes, &before, &after, true);
     if (status == QP_OK) status = compare_measurements(changes, was, is);
+    if (status == QP_OK) status = look_at_added(changes, was, is);
     if (status != QP_OK)
         qp_changes_close(changes);
     else

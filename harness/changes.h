@@ -15,9 +15,10 @@ typedef struct qp_difference {
 } qp_difference;
 
 typedef enum qp_change_kind {
-    QP_CHANGE_NEW_FAILURE, /* passed or was waived, and does not pass now */
+    QP_CHANGE_NEW_FAILURE, /* does not pass, and had a better verdict before */
     QP_CHANGE_GONE,        /* was compared, and is not now, though plan and filter are the same */
-    QP_CHANGE_CURED,       /* the other way round */
+    QP_CHANGE_CURED,       /* passes or is waived, and did not before */
+    QP_CHANGE_JUDGED,      /* another verdict, neither of the above: waived and not, with the same bits or others */
     QP_CHANGE_BITS,        /* other bits, though the verdict is the same: by the hash of the output */
     QP_CHANGE_ORDER,       /* the same operation adds its sums up in another order */
     QP_CHANGE_KINDS
@@ -26,17 +27,17 @@ const char *qp_change_kind_name(qp_change_kind kind); /* "failing now", "cured",
 
 typedef struct qp_change {
     qp_change_kind kind;
-    int place; /* of its row in the new report; of one that is gone in the old one */
+    int place; /* among the rows of the new report; of one that is gone among those of the old one */
     char key[256];
     const char *mode;       /* of verify: "local" or "carried"; of bench "" */
     char was[200], is[200]; /* in words */
 } qp_change;
 
 typedef enum qp_speed {
-    QP_SPEED_SAME,      /* the medians are within the allowed factor of each other */
-    QP_SPEED_FASTER,    /* they are not, and the quartiles lie apart */
-    QP_SPEED_SLOWER,    /* the same */
-    QP_SPEED_AMBIGUOUS, /* they are not, but the quartiles overlap, or one has fewer than QP_SPEED_LEAST samples */
+    QP_SPEED_SAME,   /* the medians are within the allowed factor of each other */
+    QP_SPEED_FASTER, /* they are not, and the quartiles lie apart */
+    QP_SPEED_SLOWER, /* the same */
+    QP_SPEED_AMBIGUOUS, /* they are not, but the quartiles overlap, or there are too few samples, or there is no time now */
     QP_SPEEDS
 } qp_speed;
 const char *qp_speed_name(qp_speed speed); /* "same", "faster", "slower", "ambiguous" */
@@ -46,7 +47,8 @@ enum { QP_SPEED_LEAST = 3 };
     1.1 /* unless somebody says otherwise: runs of one program differ by less (published/compare-h200.txt) */
 
 /* How a time compares with what it was: by the factor between the medians, and by whether the middle halves of the samples lie
- * apart. `max_slow_down` is at least 1, and holds in both directions. */
+ * apart. `max_slow_down` is at least 1, and holds in both directions. What it was needs QP_SPEED_LEAST samples; what it is needs
+ * them to be faster, but one to be slower: slow things have few. */
 qp_speed qp_speed_of(const qp_statistics *was, const qp_statistics *is, double max_slow_down);
 
 typedef struct qp_speed_change {
@@ -67,11 +69,17 @@ typedef struct qp_changes {
     int64_t added;    /* rows that only the new one has */
     int64_t counts[QP_CHANGE_KINDS], speed_counts[QP_SPEEDS];
     double max_slow_down; /* of bench */
-    bool unfair;          /* one of the differences is */
+    bool of_bench;
+    bool unfair; /* one of the differences is */
 } qp_changes;
 
-/* Whether the new report is worse: a new failure, or something no longer compared. */
-bool qp_changes_are_bad(const qp_changes *changes);
+typedef enum qp_changes_verdict {
+    QP_CHANGES_NOTHING, /* nothing is in both; of bench: no time is the same, faster or slower */
+    QP_CHANGES_WORSE,   /* a new failure, or something that is no longer compared */
+    QP_CHANGES_SLOWER,  /* and nothing worse */
+    QP_CHANGES_NOT_WORSE
+} qp_changes_verdict;
+qp_changes_verdict qp_changes_judge(const qp_changes *changes);
 
 /* QP_NO_MEMORY; on failure *changes is all zero, which qp_changes_close accepts. */
 QP_MUST_USE qp_status qp_changes_of_verify(const qp_report *was, const qp_report *is, qp_changes *changes);

@@ -73,6 +73,7 @@ typedef struct qp_row {
 typedef struct qp_report_summary {
     int64_t rows, failed, untrusted, waived;
     int64_t exact_rows;           /* without a mismatch, whatever the verdict */
+    int64_t bounded;              /* that pass though elements differ, because they are within a bound */
     int64_t elements, mismatches; /* over all rows, so a tensor counts once in each mode */
     int64_t local_mismatches, carried_mismatches;
     /* pass only if the run ended, there is a row, each passed or is waived, no golden tensor is not compared, and the gate
@@ -109,13 +110,15 @@ typedef struct qp_report {
     double seconds;
     const char *gate; /* path of the policy that judged it; NULL: every row has to be exact */
     int problem_count;
+    const char *slower; /* what the gate says of times over the baseline's; NULL: nothing. No part of the verdict */
     const char *const *problems; /* what is wrong with the policy's own lines: a waiver that nothing needs, ... */
     qp_report_summary summary;
 } qp_report;
 
-/* Sets verdict and reason of a row from its comparison and shape, and reads nothing else. The verdict starts as "fail", and
- * only one condition changes it: every element is equal, bit for bit (two NaN are equal, +0 and -0 are not). A tolerance
- * there is only where a gate's policy states one (gate.h). A row with no elements, with another number of them than its shape, or with a violation fails.
+/* Sets verdict and reason of a row from its comparison, shape, violation and true zeros. The verdict starts as "fail", and only
+ * one condition changes it: every element is equal, bit for bit (two NaN are equal, +0 and -0 are not). A tolerance there is
+ * only where a gate's policy states one (gate.h). A row with no elements, with another number of them than its shape, or with a
+ * violation fails.
  *
  * A row that passes becomes "untrusted" when the golden shows too little: no element is finite, or fewer elements are
  * either not zero or zero in truth, too, than there are rows (a row is the last dimension; a causal mask leaves each row

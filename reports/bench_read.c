@@ -1,8 +1,35 @@
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "read.h"
+
+/* A text of ours, which has plain characters and fits; anything else would steer a terminal, or make two keys one. */
+static bool is_plain(const char *text)
+{
+    const char *c = text;
+    while (*c >= ' ' && *c < 0x7F) c++;
+    return !*c && c - text < QP_NAME_MAX;
+}
+
+static qp_status refuse_text(qp_json_node node, const char *key)
+{
+    return qp_fail(QP_FORMAT, "%s in %s is no text that bench writes", key, qp_json_origin(node.document));
+}
+
+static qp_status read_plain(qp_json_node object, const char *key, const char **text)
+{
+    QP_TRY(qp_json_get_string_or(object, key, NULL, text));
+    return !*text || is_plain(*text) ? QP_OK : refuse_text(object, key);
+}
+
+/* The same, and it must be there. */
+static qp_status require_plain(qp_json_node object, const char *key, const char **text)
+{
+    QP_TRY(read_plain(object, key, text));
+    return *text ? QP_OK : qp_fail(QP_FORMAT, "%s is missing in %s", key, qp_json_origin(object.document));
+}
 
 /* ---- times ---- */
 
@@ -11,6 +38,8 @@ static qp_status read_seconds(qp_json_node object, const char *key, double *seco
 {
     double nanoseconds = 0.0;
     QP_TRY(qp_json_get_double(object, key, &nanoseconds));
+    if (!(nanoseconds >= 0.0 && nanoseconds < 1e21))
+        return qp_fail(QP_FORMAT, "%s in %s is no time", key, qp_json_origin(object.document));
     *seconds = nanoseconds / 1e9;
     return QP_OK;
 }
@@ -25,7 +54,7 @@ static qp_status read_statistics(qp_json_node object, qp_statistics *s)
 
 static qp_status read_time(qp_json_node object, qp_time *time)
 {
-    QP_TRY(qp_json_get_string_or(object, "no_time", NULL, &time->why));
+    QP_TRY(read_plain(object, "no_time", &time->why));
     if (!time->why) QP_TRY(read_statistics(object, &time->seconds));
     QP_TRY(qp_json_get_int64_or(object, "dropped", 0, &time->dropped));
     QP_TRY(qp_json_get_int64_or(object, "launches_per_sample", 0, &time->launches));
@@ -45,9 +74,12 @@ static qp_status read_cost(qp_json_node object, qp_cost *cost)
 static qp_status read_verdict(qp_json_node object, const char **verified, bool *failed, char *reason, size_t size)
 {
     const char *verdict = NULL;
-    QP_TRY(qp_json_get_string_or(object, "verified", NULL, verified));
+    QP_TRY(read_plain(object, "verified", verified));
     QP_TRY(qp_json_get_string(object, "verdict", &verdict));
     *failed = !strcmp(verdict, "fail");
+    if (strcmp(verdict, *verified ? "pass" : *failed ? "fail" : "not verified") != 0)
+        return qp_fail(QP_FORMAT, "verdict in %s does not fit what it was verified by",
+                       qp_json_origin(object.document));
     return qp_json_copy_string(object, "reason", reason, size);
 }
 
@@ -71,7 +103,7 @@ static qp_status read_operation(qp_json_node object, qp_bench_row *row)
         return qp_fail(QP_FORMAT, "%s has a row of the operation '%.60s', which this program does not have; see list",
                        qp_json_origin(object.document), name);
     row->implementation.operation = row->operation->name;
-    return qp_json_get_string(object, "implementation", &row->implementation.name);
+    return require_plain(object, "implementation", &row->implementation.name);
 }
 
 /* Module paths, `*` for the layer. */
@@ -82,6 +114,7 @@ static qp_status read_kinds(qp_json_node object, qp_bench_row *row)
     for (qp_json_node n = qp_json_first(list); n.item && row->kind_count < QP_BENCH_KINDS; n = qp_json_next(n)) {
         const char *kind = NULL;
         QP_TRY(qp_json_as_string(n, &kind));
+        if (!is_plain(kind)) return refuse_text(n, "nodes");
         (void)snprintf(row->kinds[row->kind_count++], QP_NAME_MAX, "%s", kind);
     }
     return QP_OK;
@@ -90,13 +123,12 @@ static qp_status read_kinds(qp_json_node object, qp_bench_row *row)
 static qp_status read_row(qp_json_node object, qp_bench_row *row)
 {
     const char *key = NULL;
-    QP_TRY(qp_json_get_string(object, "key", &key));
+    QP_TRY(require_plain(object, "key", &key));
     const char *path = strchr(key, '/');
-    if (!path)
-        return qp_fail(QP_FORMAT, "%s has the key '%.60s' without a phase", qp_json_origin(object.document), key);
+    if (!path) return qp_fail(QP_FORMAT, "%s has the key '%s' without a phase", qp_json_origin(object.document), key);
     (void)snprintf(row->key, sizeof row->key, "%s", path + 1);
     row->layer = qp_read_layer(row->key);
-    QP_TRY(qp_json_get_string(object, "phase", &row->phase));
+    QP_TRY(require_plain(object, "phase", &row->phase));
     QP_TRY(qp_json_get_int64(object, "count", &row->count));
     QP_TRY(read_kinds(object, row));
     QP_TRY(read_operation(object, row));
@@ -139,7 +171,7 @@ static qp_status read_rows(qp_json_node root, qp_bench_report *report)
 static qp_status read_step(qp_json_node object, qp_bench_step *step)
 {
     const char *logits = NULL;
-    QP_TRY(qp_json_get_string(object, "name", &step->name));
+    QP_TRY(require_plain(object, "name", &step->name));
     QP_TRY(qp_json_get_int64(object, "context", &step->context));
     QP_TRY(qp_json_get_int64(object, "tokens", &step->tokens));
     QP_TRY(qp_json_get_string(object, "logits", &logits));
@@ -175,8 +207,10 @@ static qp_status read_nodes(qp_json_node root, qp_bench_report *report)
     if (!report->nodes) return qp_fail(QP_NO_MEMORY, "not enough memory to read the report");
     for (qp_json_node n = qp_json_first(list); n.item; n = qp_json_next(n)) {
         qp_bench_node *node = &report->nodes[report->node_count++];
-        QP_TRY(qp_json_get_string(n, "phase", &node->phase));
-        QP_TRY(qp_json_copy_string(n, "key", node->key, sizeof node->key));
+        const char *key = NULL;
+        QP_TRY(require_plain(n, "phase", &node->phase));
+        QP_TRY(require_plain(n, "key", &key));
+        (void)snprintf(node->key, sizeof node->key, "%s", key);
         QP_TRY(read_seconds(n, "median_ns", &node->seconds));
     }
     return QP_OK;
@@ -193,7 +227,7 @@ static qp_status read_ceilings(qp_json_node root, qp_ceilings *ceilings)
     ceilings->copy_bytes = (uint64_t)bytes;
     QP_TRY(read_time(copy, &ceilings->copy));
     QP_TRY(qp_json_get_double_or(copy, "bytes_per_second", 0.0, &ceilings->copy_bytes_per_second));
-    QP_TRY(qp_json_get_string_or(product, "implementation", NULL, &ceilings->product_implementation));
+    QP_TRY(require_plain(product, "implementation", &ceilings->product_implementation));
     QP_TRY(qp_json_get_int64(product, "size", &ceilings->product_size));
     QP_TRY(read_time(product, &ceilings->product));
     return qp_json_get_double_or(product, "flops_per_second", 0.0, &ceilings->product_flops_per_second);
@@ -224,6 +258,10 @@ qp_status qp_read_bench(qp_json_node root, qp_bench_report *report)
     QP_TRY(read_nodes(root, report));
     QP_TRY(qp_json_get_bool_or(root, "complete", true, &report->complete)); /* the first schema's always are */
     QP_TRY(qp_json_get_double(root, "seconds", &report->seconds));
+    qp_bench_report_count(report);
+    int64_t failed = 0; /* paths of the host's products fail, too, and are not read */
+    QP_TRY(qp_json_get_int64(qp_json_find(root, "summary"), "failed", &failed));
+    report->host.failed = failed > report->failed && failed <= INT_MAX ? (int)failed - report->failed : 0;
     qp_bench_report_count(report);
     const qp_json_node summary = qp_json_find(root, "summary");
     return qp_json_get_int64(summary, "dropped", &report->dropped);

@@ -1,4 +1,5 @@
-/* The rows of a report put together by boundary: what the tables for people have one line for. Only for the writers. */
+/* The rows of a report put together by boundary: what the tables for people have one line for; and the row to begin
+ * with. Only for the writers. */
 #ifndef QP_REPORT_BOUNDARIES_H
 #define QP_REPORT_BOUNDARIES_H
 
@@ -25,19 +26,24 @@ typedef struct qp_boundary {
 typedef struct qp_boundaries {
     int count;
     qp_boundary *list; /* in the order of the rows */
+    int *of_row;       /* [rows]: which of the list a row belongs to */
 } qp_boundaries;
 
 /* QP_NO_MEMORY. On failure *boundaries is all zero, which qp_boundaries_free accepts. */
 QP_MUST_USE qp_status qp_boundaries_of(const qp_report *report, qp_boundaries *boundaries);
 void qp_boundaries_free(qp_boundaries *boundaries);
 
-/* The columns of a boundary's line; "-" where there is no such row. Errors are root mean squares: of ours and of
- * PyTorch's against fp64, and the two parts of the carried one. */
+/* The columns of a boundary's line; "-" where there is no such row, or no pair of its elements that is finite. Errors
+ * are root mean squares: of ours and of PyTorch's against fp64, and the two parts of the carried one. */
 typedef struct qp_boundary_figures {
     qp_figure elements;
     qp_figure local_mismatches, local_ulp, ours, golden;
     qp_figure carried_mismatches, came_in, added;
 } qp_boundary_figures;
 qp_boundary_figures qp_boundary_say(const qp_boundary *boundary);
+
+/* The row to look at first: the first local one that failed, or else the first that failed, or else the first that is
+ * untrusted. NULL: there is none. Nobody has to look at what is waived. */
+const qp_row *qp_where_to_start(const qp_report *report);
 
 #endif

@@ -11,9 +11,13 @@ enum { MAX_LISTED = 20 }; /* of each kind of change, and of times */
 
 static const char *word_of(const qp_changes *c)
 {
-    if (c->compared == 0) return "NOTHING COMPARED";
-    if (qp_changes_are_bad(c)) return "WORSE";
-    return c->speed_counts[QP_SPEED_SLOWER] > 0 ? "SLOWER" : "NOT WORSE";
+    switch (qp_changes_judge(c)) {
+    case QP_CHANGES_NOTHING: return "NOTHING COMPARED";
+    case QP_CHANGES_WORSE: return "WORSE";
+    case QP_CHANGES_SLOWER: return "SLOWER";
+    case QP_CHANGES_NOT_WORSE: break;
+    }
+    return "NOT WORSE";
 }
 
 static void say_counts(const qp_changes *c, FILE *stream)
@@ -30,6 +34,12 @@ static void say_counts(const qp_changes *c, FILE *stream)
             (void)fprintf(stream, "%s %" PRId64 " %s", said++ ? "," : "", c->speed_counts[speed],
                           qp_speed_name((qp_speed)speed));
     (void)fprintf(stream, " (by more than %.3g times)", c->max_slow_down);
+}
+
+/* The time of now, if there is one. */
+static qp_figure say_now(const qp_speed_change *s)
+{
+    return s->is.samples > 0 ? qp_say_seconds(s->is.median) : (qp_figure){ "no time" };
 }
 
 /* ---- a terminal ---- */
@@ -94,9 +104,9 @@ static void print_speeds(const page *p, const qp_changes *c)
         const qp_speed_change *s = &c->speeds[i];
         const colour shade = s->speed == QP_SPEED_SLOWER ? RED : s->speed == QP_SPEED_FASTER ? GREEN : YELLOW;
         if (s->speed == QP_SPEED_SAME) continue;
-        (void)fprintf(p->stream, "%-*s %-9s %11s %11s %7.3f %s%s%s\n", width, s->key, s->protocol,
-                      qp_say_seconds(s->was.median).text, qp_say_seconds(s->is.median).text, s->factor,
-                      page_start(p, shade), qp_speed_name(s->speed), page_stop(p, shade));
+        page_put_padded(p, s->key, width);
+        (void)fprintf(p->stream, " %-9s %11s %11s %7.3f %s%s%s\n", s->protocol, qp_say_seconds(s->was.median).text,
+                      say_now(s).text, s->factor, page_start(p, shade), qp_speed_name(s->speed), page_stop(p, shade));
     }
     (void)fputc('\n', p->stream);
 }
@@ -104,13 +114,11 @@ static void print_speeds(const page *p, const qp_changes *c)
 void qp_changes_print(const qp_changes *changes, qp_terminal_style style, FILE *stream)
 {
     const page p = { stream, style.color };
-    const bool good =
-        changes->compared > 0 && !qp_changes_are_bad(changes) && changes->speed_counts[QP_SPEED_SLOWER] == 0;
+    const colour c = qp_changes_judge(changes) == QP_CHANGES_NOT_WORSE ? GREEN : RED;
     print_differences(&p, changes);
     print_changes(&p, changes);
     print_speeds(&p, changes);
-    (void)fprintf(stream, "%s%s%s  ", page_start(&p, good ? GREEN : RED), word_of(changes),
-                  page_stop(&p, good ? GREEN : RED));
+    (void)fprintf(stream, "%s%s%s  ", page_start(&p, c), word_of(changes), page_stop(&p, c));
     say_counts(changes, stream);
     (void)fputc('\n', stream);
 }
@@ -165,8 +173,8 @@ static void put_speeds(const qp_changes *c, FILE *stream)
         if (listed == 1) (void)fputs("| time | | was | is | factor | |\n|---|---|--:|--:|--:|---|\n", stream);
         put_cell(s->key, stream);
         put_cell(s->protocol, stream);
-        (void)fprintf(stream, "| %s | %s | %.3f | %s |\n", qp_say_seconds(s->was.median).text,
-                      qp_say_seconds(s->is.median).text, s->factor, qp_speed_name(s->speed));
+        (void)fprintf(stream, "| %s | %s | %.3f | %s |\n", qp_say_seconds(s->was.median).text, say_now(s).text,
+                      s->factor, qp_speed_name(s->speed));
     }
     if (listed > 0) (void)fputc('\n', stream);
 }

@@ -1,4 +1,5 @@
 #include <inttypes.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -16,9 +17,10 @@ qp_figure qp_html_say_error(double error)
 {
     qp_figure f = { "0" };
     if (error == 0.0) return f;
+    if (isnan(error)) return (qp_figure){ "nan" }; /* some libraries print its sign, too */
     (void)snprintf(f.text, sizeof f.text, "%.2e", error);
     char *exponent = strchr(f.text, 'e');
-    if (!exponent) return f; /* "nan", "inf" */
+    if (!exponent) return f; /* "inf" */
     (void)snprintf(exponent + 1, sizeof f.text - (size_t)(exponent + 1 - f.text), "%ld",
                    strtol(exponent + 1, NULL, 10));
     return f;
@@ -92,14 +94,15 @@ static void put_tiles(const qp_html_view *view, FILE *f)
     const qp_report *report = view->report;
     const qp_report_summary *s = &report->summary;
     (void)fputs("<dl class=tiles>\n", f);
-    qp_html_put_tile("Boundaries exact", qp_say_grouped(view->exact_boundaries), qp_say_grouped(view->names.count).text,
-                     f);
+    qp_html_put_tile("Boundaries exact", qp_say_grouped(view->exact_boundaries),
+                     qp_say_grouped(view->pooled.count).text, f);
     qp_html_put_tile("Rows exact", qp_say_grouped(s->exact_rows), qp_say_grouped(s->rows).text, f);
     qp_html_put_tile("Elements compared", qp_say_grouped(s->elements), "", f);
     qp_html_put_tile("Differ, local", qp_say_grouped(s->local_mismatches), "", f);
     qp_html_put_tile("Differ, carried", qp_say_grouped(s->carried_mismatches), "", f);
     if (s->untrusted) qp_html_put_tile("Untrusted", qp_say_grouped(s->untrusted), "", f);
     if (s->waived) qp_html_put_tile("Waived", qp_say_grouped(s->waived), "", f);
+    if (s->bounded) qp_html_put_tile("Within a bound", qp_say_grouped(s->bounded), "", f);
     if (report->not_compared_count) qp_html_put_tile("Not compared", qp_say_grouped(report->not_compared_count), "", f);
     if (report->inside_fused_count)
         qp_html_put_tile("Inside fused", qp_say_grouped(qp_count_inside_fused(report)), "", f);
@@ -121,10 +124,12 @@ static void put_headline(const qp_report *report, FILE *f)
         (void)fprintf(f, "%s rows, of which %s are waived", qp_say_grouped(s->rows).text,
                       qp_say_grouped(s->waived).text);
     else if (s->exact_rows == s->rows)
-        (void)fputs("Every bit is PyTorch’s", f);
+        (void)fputs(report->left_out || report->inside_fused_count ? "Every bit that was compared is PyTorch’s"
+                                                                   : "Every bit is PyTorch’s",
+                    f);
     else
         (void)fprintf(f, "All %s rows pass, %s of them within a bound", qp_say_grouped(s->rows).text,
-                      qp_say_grouped(s->rows - s->exact_rows).text);
+                      qp_say_grouped(s->bounded).text);
 }
 
 void qp_html_put_stamp(bool pass, const char *word, FILE *f)
@@ -160,13 +165,13 @@ static void put_guilty(const qp_html_view *view, FILE *f)
     if (view->guilty < 2) return;
     (void)fprintf(f, "<p>%d boundaries fail so: ", view->guilty);
     bool first = true;
-    for (int i = 0; i < view->names.count; i++) {
+    for (int i = 0; i < view->pooled.count; i++) {
         const qp_html_sum *local = &view->boundaries[i].sum[QP_LOCAL];
         if (local->rows == 0 || local->verdict != QP_VERDICT_FAIL) continue;
         (void)fputs(first ? "<a href=#" : ", <a href=#", f);
         qp_html_put_row_id(&view->report->rows[local->first], f);
         (void)fputc('>', f);
-        qp_text_put_markup(view->names.text[i], f);
+        qp_text_put_markup(view->pooled.list[i].name, f);
         (void)fputs("</a>", f);
         first = false;
     }
@@ -175,8 +180,8 @@ static void put_guilty(const qp_html_view *view, FILE *f)
 
 static void put_start(const qp_html_view *view, FILE *f)
 {
-    if (view->start < 0) return;
-    const qp_row *row = &view->report->rows[view->start];
+    const qp_row *row = view->start;
+    if (!row) return;
     const bool local = row->mode == QP_LOCAL;
     (void)fputs("<div class=\"card start\"><h3>Start here</h3><p class=key>", f);
     qp_html_put_row_link(row, f);
@@ -195,7 +200,9 @@ static void put_start(const qp_html_view *view, FILE *f)
                     "inputs, where these were captured.",
             f);
     else
-        (void)fputs("<p class=hint>The first row in the order of the plan that did not pass.", f);
+        (void)fputs("<p class=hint>No row failed: this is the first in the order of the plan whose golden shows too "
+                    "little.",
+                    f);
     (void)fputc('\n', f);
     put_guilty(view, f);
     (void)fputs("</div>\n", f);
@@ -219,6 +226,11 @@ static void put_notices(const qp_report *report, FILE *f)
         put_notice("Not everything was compared:", f);
         (void)fprintf(f, "<a href=#not-compared>tensors of the golden</a> without a row: %s.\n",
                       qp_say_grouped(report->not_compared_count).text);
+    }
+    if (report->slower) {
+        put_notice("It is slower:", f);
+        qp_text_put_markup(report->slower, f);
+        (void)fputs(".\n", f);
     }
     if (report->problem_count == 0) return;
     put_notice("The gate has problems of its own,", f);
@@ -270,7 +282,7 @@ static void put_summary(const qp_html_view *view, FILE *f)
 {
     const qp_report *report = view->report;
     const bool pass = report->summary.verdict == QP_VERDICT_PASS;
-    const bool has_cards = view->start >= 0 || view->worst[QP_LOCAL] >= 0 || view->worst[QP_CARRIED] >= 0;
+    const bool has_cards = view->start || view->worst[QP_LOCAL] >= 0 || view->worst[QP_CARRIED] >= 0;
     (void)fprintf(f, "<section id=summary><div class=\"hero %s\">\n", pass ? "pass" : "fail");
     qp_html_put_stamp(pass, pass ? "PASS" : "FAIL", f);
     (void)fputs("<h1>", f);
@@ -340,8 +352,8 @@ static void put_depth(FILE *f)
         "<section id=depth class=script><div class=head><h2>Error along the depth</h2>"
         "<div id=depth-controls class=controls></div></div>\n"
         "<p class=hint>Root mean square of each boundary’s error, in the order of the plan. fp64 is the same "
-        "model without rounding: a kernel that is as far from it as PyTorch is as good as PyTorch, one that is "
-        "equal to PyTorch is at <b>0</b>.\n"
+        "without rounding: of local rows this operation on PyTorch’s inputs, of carried ones the model up to here. One "
+        "that is equal to PyTorch is at <b>0</b>.\n"
         "<div class=\"chart tall\"><canvas id=depth-chart role=img aria-label=\"error along the depth\"></canvas>"
         "</div></section>\n",
         f);

@@ -54,7 +54,7 @@ static void put_map_line(const qp_html_view *view, int boundary, qp_mode mode, F
 {
     const qp_html_boundary *b = &view->boundaries[boundary];
     (void)fputs("<tr><th scope=row>", f);
-    qp_text_put_markup(view->names.text[boundary], f);
+    qp_text_put_markup(view->pooled.list[boundary].name, f);
     for (int pass = 0; pass < QP_PASSES; pass++) {
         if (!view->has_pass[pass]) continue;
         put_gap(view, pass, f);
@@ -87,7 +87,7 @@ static void put_map_of(const qp_html_view *view, qp_mode mode, FILE *f)
         [QP_LOCAL] = "Local: on PyTorch’s inputs", [QP_CARRIED] = "Carried: on our own results"
     };
     bool any = false;
-    for (int i = 0; i < view->names.count; i++) any |= view->boundaries[i].sum[mode].rows > 0;
+    for (int i = 0; i < view->pooled.count; i++) any |= view->boundaries[i].sum[mode].rows > 0;
     if (!any) return;
     (void)fprintf(f,
                   "<div class=box tabindex=0 role=region aria-label=\"map, %s\"><table class=map data-mode=%s>"
@@ -101,7 +101,7 @@ static void put_map_of(const qp_html_view *view, qp_mode mode, FILE *f)
     (void)fputc('\n', f);
     put_layer_numbers(view, f);
     (void)fputs("<tbody>\n", f);
-    for (int i = 0; i < view->names.count; i++) put_map_line(view, i, mode, f);
+    for (int i = 0; i < view->pooled.count; i++) put_map_line(view, i, mode, f);
     (void)fputs("</table></div>\n", f);
 }
 
@@ -134,13 +134,16 @@ void qp_html_put_map(const qp_html_view *view, FILE *f)
 
 /* ---- A line of figures for each boundary. ---- */
 
+/* There is room for whole counts here. */
+static void put_count(int64_t count, bool any, FILE *f)
+{
+    (void)fprintf(f, "<td>%s", any ? qp_say_grouped(count).text : "-");
+}
+
 static void put_boundary(const qp_boundary *boundary, const qp_row *row, FILE *f)
 {
     const qp_boundary_figures figures = qp_boundary_say(boundary);
-    const char *const columns[] = { figures.elements.text,  figures.local_mismatches.text,
-                                    figures.local_ulp.text, figures.ours.text,
-                                    figures.golden.text,    figures.carried_mismatches.text,
-                                    figures.came_in.text,   figures.added.text };
+    const bool local = boundary->local_rows > 0;
     (void)fputs("<tr><th scope=row>", f);
     qp_text_put_markup(boundary->name, f);
     (void)fputs("<td class=text>", f);
@@ -149,9 +152,13 @@ static void put_boundary(const qp_boundary *boundary, const qp_row *row, FILE *f
     qp_text_put_markup(row->operation, f);
     (void)fputs("<td class=text>", f);
     qp_text_put_markup(row->implementation, f);
-    (void)fprintf(f, "<td>%s", qp_say_grouped(boundary->rows).text);
-    for (size_t i = 0; i < sizeof columns / sizeof *columns; i++) (void)fprintf(f, "<td>%s", columns[i]);
-    (void)fputc('\n', f);
+    put_count(boundary->rows, true, f);
+    put_count(boundary->elements, true, f);
+    put_count(boundary->local_mismatches, local, f);
+    (void)fprintf(f, "<td>%s<td>%s<td>%s", local ? qp_html_say_ulp(boundary->local_ulp).text : "-", figures.ours.text,
+                  figures.golden.text);
+    put_count(boundary->carried_mismatches, boundary->carried_rows > 0, f);
+    (void)fprintf(f, "<td>%s<td>%s\n", figures.came_in.text, figures.added.text);
 }
 
 void qp_html_put_boundaries(const qp_html_view *view, FILE *f)
@@ -162,7 +169,7 @@ void qp_html_put_boundaries(const qp_html_view *view, FILE *f)
         "errors are pooled root mean squares. <b>ours</b> and <b>PyTorch</b>: the distance of either result from "
         "fp64; <b>came in</b> and <b>added</b>: the two parts of a carried difference.\n"
         "<div class=box tabindex=0 role=region aria-label=\"table of boundaries\"><table class=figures>"
-        "<thead><tr><th colspan=6><th colspan=4 scope=colgroup>local, on PyTorch’s inputs"
+        "<thead><tr><td colspan=6><th colspan=4 scope=colgroup>local, on PyTorch’s inputs"
         "<th colspan=3 scope=colgroup>carried, on ours\n"
         "<tr><th scope=col>boundary<th scope=col class=text>verdict<th scope=col class=text>operation<th scope=col "
         "class=text>kernel"

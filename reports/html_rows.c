@@ -5,6 +5,7 @@
 
 #include "figures.h"
 #include "html_parts.h"
+#include "names.h"
 #include "text.h"
 
 /* 45 bits: among 5,000 rows two have the same id once in 3 million reports. */
@@ -69,23 +70,44 @@ static void put_shape(const qp_row *row, FILE *f)
     for (int i = 0; i < row->rank; i++) (void)fprintf(f, "%s%" PRId64, i ? "×" : "", row->dim[i]);
 }
 
+/* Where no pair is finite, the error is unknown, and not the 0 that it is stored as. */
+static qp_figure say_rms(const qp_error *error, int64_t elements)
+{
+    return qp_html_say_error(error->nonfinite >= elements ? (double)NAN : error->rms);
+}
+
+/* How many pairs each of the five errors leaves out as not finite; nothing if none does, as is the rule. */
+static void put_left_out(const qp_row *row, FILE *f)
+{
+    const int64_t left_out[] = { row->ours_golden.nonfinite, row->ours_oracle.nonfinite, row->golden_oracle.nonfinite,
+                                 row->has_origin ? row->came_in.nonfinite : 0,
+                                 row->has_origin ? row->added.nonfinite : 0 };
+    const size_t errors = sizeof left_out / sizeof *left_out;
+    bool any = false;
+    for (size_t i = 0; i < errors; i++) any |= left_out[i] != 0;
+    for (size_t i = 0; any && i < errors; i++) (void)fprintf(f, "%s%" PRId64, i ? "," : " data-n=", left_out[i]);
+}
+
 static void put_row(const qp_row *row, int kind, FILE *f)
 {
     static const char *const classes[] = { [QP_VERDICT_FAIL] = " class=f",
                                            [QP_VERDICT_UNTRUSTED] = " class=u",
                                            [QP_VERDICT_WAIVED] = " class=w",
                                            [QP_VERDICT_PASS] = "" };
+    const qp_comparison *c = &row->comparison;
     (void)fputs("<tr id=", f);
     qp_html_put_row_id(row, f);
-    (void)fprintf(f, " data-k=%d%s><th>", kind, classes[row->verdict]);
+    (void)fprintf(f, " data-k=%d%s", kind, classes[row->verdict]);
+    put_left_out(row, f);
+    (void)fputs("><th>", f);
     qp_html_put_row_link(row, f);
     (void)fprintf(f, "<td>%s<td>%s<td>", qp_mode_name(row->mode), qp_verdict_name(row->verdict));
     put_shape(row, f);
-    (void)fprintf(f, "<td>%s<td>%s<td>%s<td>%s<td>%s<td>", qp_say_grouped(row->comparison.mismatches).text,
-                  qp_html_say_ulp(row->comparison.max_ulp).text, qp_html_say_error(row->ours_golden.rms).text,
-                  qp_html_say_error(row->ours_oracle.rms).text, qp_html_say_error(row->golden_oracle.rms).text);
+    (void)fprintf(f, "<td>%s<td>%s<td>%s<td>%s<td>%s<td>", qp_say_grouped(c->mismatches).text,
+                  qp_html_say_ulp(c->max_ulp).text, say_rms(&row->ours_golden, c->elements).text,
+                  say_rms(&row->ours_oracle, c->elements).text, say_rms(&row->golden_oracle, c->elements).text);
     if (row->has_origin)
-        (void)fprintf(f, "%s<td>%s", qp_html_say_error(row->came_in.rms).text, qp_html_say_error(row->added.rms).text);
+        (void)fprintf(f, "%s<td>%s", say_rms(&row->came_in, c->elements).text, say_rms(&row->added, c->elements).text);
     else
         (void)fputs("<td>", f);
     if (*row->reason || row->excuse) {
@@ -105,7 +127,7 @@ static void put_table_head(FILE *f)
         const char *name, *what;
     } columns[] = { { "key", "prompt, pass and module path" },
                     { "mode", "local: on PyTorch’s own inputs; carried: on our own upstream results" },
-                    { "verdict", "pass: every bit is equal" },
+                    { "verdict", "pass: every bit is equal, or within a bound of the gate" },
                     { "shape", "slowest axis first" },
                     { "differ", "elements with other bits" },
                     { "ulp", "the largest distance of a finite pair, in units of the last place" },
@@ -114,7 +136,7 @@ static void put_table_head(FILE *f)
                     { "golden − fp64", "root mean square" },
                     { "came in", "carried: what the inputs brought, root mean square" },
                     { "added", "carried: what this kernel adds on PyTorch’s inputs, root mean square" },
-                    { "why", "why the row did not pass" } };
+                    { "why", "why the row did not pass, or may differ" } };
     (void)fputs("<thead><tr>", f);
     for (size_t i = 0; i < sizeof columns / sizeof *columns; i++)
         (void)fprintf(f, "<th scope=col title=\"%s\">%s", columns[i].what, columns[i].name);
@@ -192,7 +214,7 @@ static qp_status put_table(const qp_html_view *view, qp_names *kinds, FILE *f)
     put_table_head(f);
     for (int i = 0; i < report->row_count; i++) {
         int kind = 0;
-        QP_TRY(add_kind(&report->rows[i], view->boundary_of[i], kinds, &kind));
+        QP_TRY(add_kind(&report->rows[i], view->pooled.of_row[i], kinds, &kind));
         put_row(&report->rows[i], kind, f);
     }
     (void)fputs("</table></div>\n", f);

@@ -21,7 +21,6 @@ static void put_step_tile(const qp_bench_step *step, FILE *f)
 
 static const char *headline_of(const qp_bench_report *bench)
 {
-    if (bench->profiled) return "Run for a profiler: nothing was timed";
     if (!bench->complete) return "The run did not end: this is what it got to";
     if (bench->failed) return "Something that was to be timed is wrong";
     if (!bench->verified) return "Nothing was verified, so nothing was timed";
@@ -99,11 +98,13 @@ static void put_rate_cells(const qp_cost *cost, const qp_time *time, FILE *f)
 /* Why there is no time, in the words of the row or of each protocol. */
 static void put_row_reasons(const qp_bench_row *row, FILE *f)
 {
-    if (*row->reason) qp_text_put_markup(row->reason, f);
+    const char *between = *row->reason ? "; " : "";
+    qp_text_put_markup(row->reason, f);
     for (int i = 0; row->verified && i < QP_PROTOCOLS; i++) {
         if (!row->time[i].why) continue;
-        (void)fprintf(f, "%s%s: ", i ? "; " : "", qp_protocol_name((qp_protocol)i));
+        (void)fprintf(f, "%s%s: ", between, qp_protocol_name((qp_protocol)i));
         qp_text_put_markup(row->time[i].why, f);
+        between = "; ";
     }
 }
 
@@ -156,7 +157,7 @@ static void put_step(const qp_bench_step *step, FILE *f)
     else
         (void)fputs("<td>–<td>–", f);
     if (timed && step->wall.median > 0.0 && step->next_token >= 0)
-        (void)fprintf(f, "<td>%s", qp_say_grouped((int64_t)((double)step->tokens / step->wall.median)).text);
+        (void)fprintf(f, "<td>%.1f", (double)step->tokens / step->wall.median);
     else
         (void)fputs("<td>–", f);
     put_rate_cells(&step->cost, &step->time, f);
@@ -318,23 +319,22 @@ void qp_html_put_timing(const qp_bench_report *bench, FILE *f)
         "<section id=timing><div class=head><h2>Timing</h2><div id=timing-controls class=\"controls script\"></div>"
         "</div>\n",
         f);
-    if (bench->profiled) {
-        (void)fputs("<p class=hint>This run was for a profiler: nothing was timed.</section>\n", f);
-        return;
-    }
     if (bench->row_count == 0) (void)fputs("<p class=hint>Nothing was compared, so nothing was timed.\n", f);
     put_steps(bench, f);
     if (bench->row_count > 0) {
         put_chart("bars-chart", "Time of a node",
                   "Median of one launch, on a logarithmic scale; behind a name, for how many nodes it stands.", f);
-        put_chart("roofline-chart", "Roofline",
-                  "Work per byte against what is reached in the model, both logarithmic. The lines are the measured "
-                  "ceilings; what fits into the caches may lie above them.",
-                  f);
+        put_chart(
+            "roofline-chart", "Roofline",
+            "Work per byte against what is reached in the model, or else cold, both logarithmic. The lines are the "
+            "measured ceilings; what fits into the caches may lie above them.",
+            f);
     }
     if (bench->node_count > 0)
         put_chart("timeline-chart", "Time line of a pass",
-                  "Each node’s median in the model, one after the other, from the start of its layer.", f);
+                  "Each node’s median in the model, one after the other, from the start of its layer. Nodes that were "
+                  "not chosen or not verified have no time and are missing, in a line’s sum, too.",
+                  f);
     put_bench_rows(bench, f);
     put_machine(bench, f);
     put_products(&bench->host, f);

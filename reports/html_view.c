@@ -25,8 +25,10 @@ static void add_row(qp_html_sum *sum, const qp_row *row, int index)
     sum->mismatches += c->mismatches;
     sum->stray += c->class_mismatches - c->signed_zeros;
     if (c->max_ulp > sum->ulp) sum->ulp = c->max_ulp;
-    if (row->verdict < sum->verdict) sum->verdict = row->verdict;
-    if (row->verdict != QP_VERDICT_PASS && sum->first < 0) sum->first = index;
+    if (row->verdict < sum->verdict) {
+        sum->verdict = row->verdict;
+        sum->first = index;
+    }
 }
 
 static void add_to_boundary(qp_html_boundary *boundary, const qp_row *row, int index)
@@ -47,34 +49,25 @@ static bool is_worse(const qp_row *row, const qp_row *than)
 
 static void find_worst(qp_html_view *view)
 {
-    int first_failed = -1, first_not_passed = -1;
     view->worst[QP_LOCAL] = view->worst[QP_CARRIED] = -1;
     for (int i = 0; i < view->report->row_count; i++) {
         const qp_row *rows = view->report->rows, *row = &rows[i];
         int *worst = &view->worst[row->mode];
         if (row->comparison.mismatches > 0 && (*worst < 0 || is_worse(row, &rows[*worst]))) *worst = i;
-        if (row->verdict != QP_VERDICT_PASS && first_not_passed < 0) first_not_passed = i;
-        if (row->verdict == QP_VERDICT_FAIL && row->mode == QP_LOCAL && first_failed < 0) first_failed = i;
     }
-    view->start = first_failed >= 0 ? first_failed : first_not_passed;
 }
 
 static qp_status find_boundaries(qp_html_view *view)
 {
     const qp_report *report = view->report;
-    for (int i = 0; i < report->row_count; i++) {
-        char name[QP_NAME_MAX];
-        qp_plan_name_of_all_layers(name, report->rows[i].boundary, report->rows[i].layer);
-        QP_TRY(qp_names_add(&view->names, name, &view->boundary_of[i]));
-    }
-    view->boundaries = calloc((size_t)view->names.count + 1, sizeof *view->boundaries);
+    view->boundaries = calloc((size_t)view->pooled.count + 1, sizeof *view->boundaries);
     if (!view->boundaries) return qp_fail(QP_NO_MEMORY, "no memory for the boundaries of a report");
     for (int i = 0; i < report->row_count; i++) {
         const qp_row *row = &report->rows[i];
-        add_to_boundary(&view->boundaries[view->boundary_of[i]], row, i);
+        add_to_boundary(&view->boundaries[view->pooled.of_row[i]], row, i);
         view->has_pass[pass_of(row)] = true;
     }
-    for (int i = 0; i < view->names.count; i++) {
+    for (int i = 0; i < view->pooled.count; i++) {
         const qp_html_sum *sum = view->boundaries[i].sum;
         view->exact_boundaries +=
             sum[QP_LOCAL].exact + sum[QP_CARRIED].exact == sum[QP_LOCAL].rows + sum[QP_CARRIED].rows;
@@ -94,7 +87,7 @@ static qp_status fill_map(qp_html_view *view)
     int64_t layers = 1;
     for (int i = 0; i < report->row_count; i++)
         if (report->rows[i].layer >= layers) layers = (int64_t)report->rows[i].layer + 1;
-    const int64_t cells = view->names.count * layers * QP_MODES * QP_PASSES;
+    const int64_t cells = view->pooled.count * layers * QP_MODES * QP_PASSES;
     /* Of a model nearly every cell has a row. What has mostly empty ones is none, and its map could be far larger. */
     if (report->row_count == 0 || layers > MOST_LAYERS || cells > 16 * (int64_t)report->row_count + 4096) return QP_OK;
     view->layers = (int)layers;
@@ -102,18 +95,16 @@ static qp_status fill_map(qp_html_view *view)
     if (!view->cells) return qp_fail(QP_NO_MEMORY, "no memory for the map of a report");
     for (int i = 0; i < report->row_count; i++) {
         const qp_row *row = &report->rows[i];
-        add_row(qp_html_cell(view, view->boundary_of[i], row->mode, pass_of(row), row->layer < 0 ? 0 : row->layer), row,
-                i);
+        add_row(qp_html_cell(view, view->pooled.of_row[i], row->mode, pass_of(row), row->layer < 0 ? 0 : row->layer),
+                row, i);
     }
     return QP_OK;
 }
 
 qp_status qp_html_view_open(const qp_report *report, qp_html_view *view)
 {
-    *view = (qp_html_view){ .report = report };
-    view->boundary_of = calloc((size_t)report->row_count + 1, sizeof *view->boundary_of);
-    qp_status status = view->boundary_of ? QP_OK : qp_fail(QP_NO_MEMORY, "no memory for the boundaries of a report");
-    if (status == QP_OK) status = qp_boundaries_of(report, &view->pooled);
+    *view = (qp_html_view){ .report = report, .start = qp_where_to_start(report) };
+    qp_status status = qp_boundaries_of(report, &view->pooled);
     if (status == QP_OK) status = find_boundaries(view);
     if (status == QP_OK) status = fill_map(view);
     if (status == QP_OK)
@@ -125,10 +116,8 @@ qp_status qp_html_view_open(const qp_report *report, qp_html_view *view)
 
 void qp_html_view_close(qp_html_view *view)
 {
-    qp_names_close(&view->names);
     qp_boundaries_free(&view->pooled);
     free(view->boundaries);
-    free(view->boundary_of);
     free(view->cells);
     memset(view, 0, sizeof *view);
 }

@@ -8,7 +8,6 @@
 
 #include "../harness/verdict.h"
 #include "boundaries.h"
-#include "names.h"
 
 /* The two kinds of passes that the map tells apart. */
 typedef enum qp_pass { QP_PASS_PREFILL, QP_PASS_DECODE, QP_PASSES } qp_pass;
@@ -20,7 +19,7 @@ typedef struct qp_html_sum {
     int64_t stray;      /* class mismatches but for the signs of zeros: a NaN or an infinity out of place */
     double ulp;         /* the largest */
     qp_verdict verdict; /* the worst */
-    int first;          /* the first row that did not pass; -1: all did */
+    int first;          /* the first row with that verdict; -1: all passed */
 } qp_html_sum;
 
 /* A boundary, of all layers and phases, and what qp_boundary does not tell of it. */
@@ -31,16 +30,14 @@ typedef struct qp_html_boundary {
 } qp_html_boundary;
 
 typedef struct qp_html_view {
-    const qp_report *report;      /* borrowed */
-    qp_names names;               /* of the boundaries, with `*` for the layer, in the order of the plan */
-    qp_boundaries pooled;         /* [names.count], in the same order */
-    qp_html_boundary *boundaries; /* [names.count] */
-    int *boundary_of;             /* [rows] */
+    const qp_report *report; /* borrowed */
+    qp_boundaries pooled;
+    qp_html_boundary *boundaries; /* [pooled.count] */
     int exact_boundaries;         /* without a mismatch in any row */
     int layers;                   /* of the map; 0: there is none, for the rows are no model's */
     qp_html_sum *cells;           /* qp_html_cell */
     bool has_pass[QP_PASSES];
-    int start;           /* the first local row that failed, or else the first row that did not pass; -1: all passed */
+    const qp_row *start; /* qp_where_to_start */
     int worst[QP_MODES]; /* the row that is farthest from the golden; -1: none differs */
     int guilty;          /* boundaries with a failed local row */
 } qp_html_view;

@@ -1,8 +1,10 @@
 #include "journal.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 #include "json_report.h"
@@ -14,30 +16,47 @@ static qp_status write_line(qp_journal *journal, qp_json_writer *writer)
     return status;
 }
 
+static qp_status refuse(const qp_journal *journal, const char *why)
+{
+    return qp_fail(QP_IO, "the journal '%s' cannot be written: %s; choose another path for the report", journal->path,
+                   why);
+}
+
+/* The lock is the process's, and goes with it. */
+static qp_status open_locked(qp_journal *journal)
+{
+    const int file = open(journal->path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+    if (file < 0) return refuse(journal, strerror(errno));
+    const bool locked = flock(file, LOCK_EX | LOCK_NB) == 0;
+    if (!locked || ftruncate(file, 0) != 0 || !(journal->stream = fdopen(file, "w"))) {
+        const qp_status status = refuse(journal, locked ? strerror(errno) : "another run is writing it");
+        (void)close(file);
+        return status;
+    }
+    return QP_OK;
+}
+
 qp_status qp_journal_open(const char *path, qp_journal *journal)
 {
     static const char ending[] = ".rows.jsonl";
     *journal = (qp_journal){ .path = malloc(strlen(path) + sizeof ending) };
     if (!journal->path) return qp_fail(QP_NO_MEMORY, "not enough memory for the journal of '%s'", path);
-    memcpy(journal->path, path, strlen(path));
-    memcpy(journal->path + strlen(path), ending, sizeof ending);
-    (void)unlink(journal->path); /* of an earlier run that did not end */
-    return QP_OK;
+    (void)sprintf(journal->path, "%s%s", path, ending);
+    const qp_status status = open_locked(journal);
+    if (status != QP_OK) qp_journal_close(journal, false);
+    return status;
 }
 
 qp_status qp_journal_add(void *context, const qp_report *report, const qp_row *row)
 {
     qp_journal *journal = context;
-    if (!journal->stream) {
-        journal->stream = fopen(journal->path, "w");
-        if (!journal->stream)
-            return qp_fail(QP_IO, "the journal '%s' cannot be written: %s; choose another path for the report",
-                           journal->path, strerror(errno));
+    if (!journal->begun) {
         qp_json_writer *head = qp_json_writer_open();
         qp_json_open_object(head, NULL);
         qp_json_put_verify_head(head, report, QP_JOURNAL_SCHEMA);
         qp_json_close(head);
         QP_TRY(write_line(journal, head));
+        journal->begun = true;
     }
     qp_json_writer *line = qp_json_writer_open();
     qp_json_put_verify_row(line, row);
@@ -47,8 +66,8 @@ qp_status qp_journal_add(void *context, const qp_report *report, const qp_row *r
 void qp_journal_close(qp_journal *journal, bool report_is_there)
 {
     if (journal->stream) {
+        if (report_is_there || !journal->begun) (void)unlink(journal->path); /* while it is locked */
         (void)fclose(journal->stream);
-        if (report_is_there) (void)unlink(journal->path);
     }
     free(journal->path);
     *journal = (qp_journal){ 0 };

@@ -191,11 +191,13 @@ static void put_report(qp_json_writer *w, const qp_report *report)
         qp_json_close(w);
         qp_json_close(w);
     }
+    if (report->slower) qp_json_put_string(w, "slower", report->slower);
     qp_json_open_object(w, "summary");
     qp_json_put_int64(w, "rows", summary->rows);
     qp_json_put_int64(w, "failed", summary->failed);
     qp_json_put_int64(w, "untrusted", summary->untrusted);
     qp_json_put_int64(w, "waived", summary->waived);
+    qp_json_put_int64(w, "bounded", summary->bounded);
     qp_json_put_int64(w, "exact_rows", summary->exact_rows);
     qp_json_put_int64(w, "elements", summary->elements);
     qp_json_put_int64(w, "mismatches", summary->mismatches);

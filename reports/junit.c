@@ -119,6 +119,11 @@ static void put_result(const qp_row *row, FILE *stream)
     switch (row->verdict) {
     case QP_VERDICT_PASS:
         (void)fputs("      <system-out>", stream);
+        if (row->comparison.mismatches > 0) {
+            (void)fputs("within a bound: ", stream);
+            qp_text_put_markup(row->excuse ? row->excuse : "", stream);
+            (void)fputs("; ", stream);
+        }
         put_numbers(row, stream);
         (void)fputs("</system-out>\n", stream);
         return;
@@ -173,6 +178,7 @@ static void put_problems(const qp_report *report, FILE *stream)
                     stream);
     for (int i = 0; i < report->problem_count; i++)
         put_problem("gate", report->problems[i], "failure", "gate", report->problems[i], stream);
+    if (report->slower) put_problem("speed", "slower than the baseline", "failure", "slower", report->slower, stream);
     if (!report->complete)
         put_problem("run", "the run did not end", "error", "incomplete",
                     "the run did not end; these are the rows that it got to", stream);
@@ -189,7 +195,7 @@ typedef struct counts {
 static counts count(const qp_report *report)
 {
     const qp_report_summary *s = &report->summary;
-    const int64_t beside_rows = (int64_t)report->not_compared_count + report->problem_count;
+    const int64_t beside_rows = (int64_t)report->not_compared_count + report->problem_count + (report->slower != NULL);
     counts c = { .failures = s->failed + s->untrusted + beside_rows, .skipped = s->waived };
     c.errors = !report->complete + (report->row_count == 0);
     c.tests = s->rows + beside_rows + c.errors;

@@ -37,7 +37,11 @@ static void put_verdict(const qp_report *report, FILE *stream)
     const qp_report_summary *s = &report->summary;
     const int64_t bad = s->failed + s->untrusted;
     const bool pass = s->verdict == QP_VERDICT_PASS;
-    (void)fputs(pass ? "## \xE2\x9C\x85 PASS" : "## \xE2\x9D\x8C FAIL", stream); /* a white check mark, a red cross */
+    /* A white check mark, a snail, a red cross. */
+    (void)fputs(!pass            ? "## \xE2\x9D\x8C FAIL"
+                : report->slower ? "## \xF0\x9F\x90\x8C SLOWER"
+                                 : "## \xE2\x9C\x85 PASS",
+                stream);
     if (s->rows == 0)
         (void)fputs(": nothing was compared", stream);
     else if (bad)
@@ -46,10 +50,14 @@ static void put_verdict(const qp_report *report, FILE *stream)
         (void)fprintf(stream, ": %s of %s rows passed", qp_say_grouped(s->rows - s->waived).text,
                       qp_say_grouped(s->rows).text);
     if (s->waived) put_count(", waived: ", s->waived, "", stream);
+    if (s->bounded) put_count(", different within a bound: ", s->bounded, "", stream);
     if (!report->complete) (void)fputs(", the run did not end", stream);
     if (report->not_compared_count)
         put_count(", golden tensors not compared: ", report->not_compared_count, "", stream);
     if (report->problem_count) put_count(", problems of the gate: ", report->problem_count, "", stream);
+    (void)fputs("\n\n", stream);
+    if (!report->slower) return;
+    qp_text_put_markdown(report->slower, stream);
     (void)fputs("\n\n", stream);
 }
 
@@ -97,15 +105,6 @@ static void put_counts(const qp_report *report, FILE *stream)
 
 /* ---- where to begin ---- */
 
-/* The first row that is as bad as that, in the order of the plan. */
-static const qp_row *first_of(const qp_report *report, qp_verdict verdict, bool only_local)
-{
-    for (int i = 0; i < report->row_count; i++)
-        if (report->rows[i].verdict == verdict && (!only_local || report->rows[i].mode == QP_LOCAL))
-            return &report->rows[i];
-    return NULL;
-}
-
 static void put_operation(const qp_row *row, FILE *stream)
 {
     qp_text_put_markdown_code(row->operation, stream);
@@ -127,17 +126,12 @@ static void put_worst(const qp_row *row, FILE *stream)
 /* A local row ran on PyTorch's own inputs, so what differs there was made there. */
 static void put_start(const qp_report *report, FILE *stream)
 {
-    const char *why = "the first kernel that differs on PyTorch's own inputs";
-    const qp_row *row = first_of(report, QP_VERDICT_FAIL, true);
-    if (!row) {
-        why = "the first row that failed; no kernel alone did, on PyTorch's own inputs";
-        row = first_of(report, QP_VERDICT_FAIL, false);
-    }
-    if (!row) {
-        why = "the first row whose golden shows too little";
-        row = first_of(report, QP_VERDICT_UNTRUSTED, false);
-    }
+    const qp_row *row = qp_where_to_start(report);
     if (!row) return;
+    const char *why = row->verdict == QP_VERDICT_UNTRUSTED ? "the first row whose golden shows too little"
+                      : row->mode == QP_LOCAL
+                          ? "the first kernel that differs on PyTorch's own inputs"
+                          : "the first row that failed; no kernel alone did, on PyTorch's own inputs";
     (void)fprintf(stream, "\n**Start here**, %s: ", why);
     qp_text_put_markdown_code(row->key, stream);
     (void)fprintf(stream, " \\[%s\\], ", qp_mode_name(row->mode));

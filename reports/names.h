@@ -1,4 +1,5 @@
-/* Texts by number: the same text gets the same number, in the order in which they are first seen. Only for the page. */
+/* Texts by number: the same text gets the same number, in the order in which they are first seen. Only for the
+ * writers. */
 #ifndef QP_NAMES_H
 #define QP_NAMES_H
 

@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "../harness/environment.h"
+#include "text.h"
 
 typedef enum colour { PLAIN, GREEN, YELLOW, RED, DIM } colour;
 
@@ -23,16 +24,23 @@ static inline const char *page_start(const page *p, colour c)
 static inline const char *page_stop(const page *p, colour c) { return p->color && c != PLAIN ? "\033[0m" : ""; }
 
 /* Text from a file or the command line, without what could steer a terminal. */
-static inline void page_put(const page *p, const char *text)
+static inline void page_put(const page *p, const char *text) { (void)qp_text_put_plain(text, p->stream); }
+
+/* The same, filled up with spaces. */
+static inline void page_put_padded(const page *p, const char *text, int width)
 {
-    for (; *text; text++) (void)fputc((unsigned char)*text < ' ' || *text == 0x7f ? '?' : *text, p->stream);
+    for (int written = qp_text_put_plain(text, p->stream); written < width; written++) (void)fputc(' ', p->stream);
 }
 
 /* "ours": the device, and which kernels ran. */
 static inline void page_put_ours(const page *p, const qp_device_facts *device, const char *backend, const char *plan,
                                  const char *only, const char *fault)
 {
-    (void)fprintf(p->stream, "%s, backend %s, plan %s", qp_device_in_words(device).text, backend, plan);
+    page_put(p, qp_device_in_words(device).text);
+    (void)fputs(", backend ", p->stream);
+    page_put(p, backend);
+    (void)fputs(", plan ", p->stream);
+    page_put(p, plan);
     if (only) {
         (void)fputs(", only ", p->stream);
         page_put(p, only);

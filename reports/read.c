@@ -1,11 +1,14 @@
 #include "read.h"
 
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "../model/mapped_file.h"
 #include "json_report.h"
+
+#define MAX_ELEMENTS (INT64_C(1) << 42) /* of a tensor: so that sums over the rows of a file do not overflow */
 
 static qp_status no_memory(void) { return qp_fail(QP_NO_MEMORY, "not enough memory to read the report"); }
 
@@ -20,10 +23,18 @@ static qp_status make_list(qp_json_node list, size_t size, void *made)
 
 /* ---- what both kinds have ---- */
 
+static qp_status fail_value(qp_json_node node, const char *value)
+{
+    char where[256];
+    return qp_fail(QP_FORMAT, "%s in %s is '%.60s', which no report says", qp_json_where(node, where, sizeof where),
+                   qp_json_origin(node.document), value);
+}
+
 static qp_status read_int(qp_json_node object, const char *key, int *value)
 {
     int64_t wide = 0;
     QP_TRY(qp_json_get_int64_or(object, key, 0, &wide));
+    if (wide < 0 || wide > INT_MAX) return fail_value(qp_json_find(object, key), "no count");
     *value = (int)wide;
     return QP_OK;
 }
@@ -63,13 +74,6 @@ qp_status qp_read_golden(qp_json_node root, qp_golden_facts *golden)
 
 /* ---- a row of verify ---- */
 
-static qp_status fail_value(qp_json_node node, const char *value)
-{
-    char where[256];
-    return qp_fail(QP_FORMAT, "%s in %s is '%.60s', which no report says", qp_json_where(node, where, sizeof where),
-                   qp_json_origin(node.document), value);
-}
-
 /* The index of a member's text among `count` names. */
 static qp_status read_name(qp_json_node object, const char *key, const char *(*name)(int), int count, int *index)
 {
@@ -101,7 +105,8 @@ static qp_status read_shape(qp_json_node object, qp_row *row)
     QP_TRY(qp_json_get_array(object, "shape", &shape));
     QP_TRY(qp_json_get_array(object, "axes", &axes));
     if (qp_json_count(shape) > QP_MAX_RANK || qp_json_count(axes) != qp_json_count(shape))
-        return fail_value(shape, "a shape of other axes");
+        return qp_fail(QP_FORMAT, "%s has a row whose shape and axes do not fit each other",
+                       qp_json_origin(shape.document));
     qp_json_node axis = qp_json_first(axes);
     for (qp_json_node n = qp_json_first(shape); n.item; n = qp_json_next(n), axis = qp_json_next(axis)) {
         const char *name = NULL;
@@ -117,8 +122,11 @@ static qp_status read_bits(qp_json_node object, const char *key, uint64_t *bits)
     const char *text = NULL;
     char *end = NULL;
     QP_TRY(qp_json_get_string(object, key, &text));
+    const size_t digits = strlen(text) > 2 ? strspn(text + 2, "0123456789abcdef") : 0;
     *bits = strtoull(text, &end, 16);
-    return *text && !*end ? QP_OK : fail_value(qp_json_find(object, key), text);
+    return strncmp(text, "0x", 2) == 0 && digits >= 1 && digits <= 16 && !text[2 + digits]
+               ? QP_OK
+               : fail_value(qp_json_find(object, key), text);
 }
 
 static qp_status read_worst(qp_json_node object, qp_row *row)
@@ -162,7 +170,9 @@ static qp_status read_comparison(qp_json_node object, qp_row *row)
 int qp_read_layer(const char *module)
 {
     static const char layers[] = "model.layers.";
-    return strncmp(module, layers, sizeof layers - 1) == 0 ? atoi(module + sizeof layers - 1) : -1;
+    if (strncmp(module, layers, sizeof layers - 1) != 0) return -1;
+    const long layer = strtol(module + sizeof layers - 1, NULL, 10);
+    return layer >= 0 && layer <= INT_MAX ? (int)layer : -1;
 }
 
 /* The boundary lies behind "prompt/phase/". */
@@ -173,6 +183,30 @@ static qp_status split_key(qp_json_node object, qp_row *row)
     row->boundary = boundary + 1;
     row->layer = qp_read_layer(row->boundary);
     return QP_OK;
+}
+
+/* What does not fit together in a row; NULL: it does. The writers rely on it. */
+static const char *find_flaw(const qp_row *row)
+{
+    const qp_comparison *c = &row->comparison;
+    const int64_t counts[] = { c->elements,  c->mismatches,   c->class_mismatches,     c->signed_zeros,      c->nonzero,
+                               c->nonfinite, row->true_zeros, row->came_in_mismatches, row->added_mismatches };
+    int64_t elements = 1;
+    for (int i = 0; i < row->rank; i++) {
+        if (row->dim[i] < 1 || row->dim[i] > MAX_ELEMENTS / elements) return "its shape is none";
+        elements *= row->dim[i];
+    }
+    for (size_t i = 0; i < sizeof counts / sizeof *counts; i++)
+        if (counts[i] < 0 || counts[i] > elements) return "a count is negative or over its elements";
+    for (int i = 0; i < QP_ULP_CLASSES; i++)
+        if (c->histogram[i] < 0 || c->histogram[i] > elements) return "a count is negative or over its elements";
+    for (int i = 0; i < c->worst_count; i++)
+        if (c->worst[i].index < 0 || c->worst[i].index >= elements) return "an element lies outside of its shape";
+    if (!(row->seconds >= 0.0 && row->seconds < 1e12)) return "its time is none";
+    if (row->verdict != QP_VERDICT_PASS) return NULL;
+    if (c->elements != elements) return "it passes, but not all of its elements were compared";
+    if (row->gate == QP_GATE_EXACT && c->mismatches > 0) return "it passes as exact, but elements differ";
+    return NULL;
 }
 
 static qp_status read_row(qp_json_node object, qp_row *row)
@@ -208,7 +242,11 @@ static qp_status read_row(qp_json_node object, qp_row *row)
         QP_TRY(read_error(origin, "came_in", &row->came_in, &row->came_in_mismatches));
         QP_TRY(read_error(origin, "added", &row->added, &row->added_mismatches));
     }
-    return qp_json_get_double(object, "seconds", &row->seconds);
+    QP_TRY(qp_json_get_double(object, "seconds", &row->seconds));
+    const char *flaw = find_flaw(row);
+    return flaw ? qp_fail(QP_FORMAT, "%s has a row that no run makes, %.200s: %s", qp_json_origin(object.document),
+                          row->key, flaw)
+                : QP_OK;
 }
 
 /* ---- verify ---- */
@@ -218,6 +256,7 @@ static qp_status read_head(qp_json_node root, qp_report *report)
     QP_TRY(qp_read_environment(root, &report->environment, &report->device));
     QP_TRY(qp_json_get_string(root, "model", &report->model));
     QP_TRY(qp_read_golden(root, &report->golden));
+    if (!report->golden.path) return qp_fail(QP_FORMAT, "%s names no golden", qp_json_origin(root.document));
     QP_TRY(qp_json_get_string(root, "backend", &report->backend));
     QP_TRY(qp_json_copy_string(root, "plan", report->plan, sizeof report->plan));
     QP_TRY(qp_json_get_string_or(root, "fault", NULL, &report->fault));
@@ -283,6 +322,7 @@ static qp_status read_verify(qp_json_node root, qp_report *report)
     QP_TRY(read_inside_fused(root, report));
     QP_TRY(qp_json_get_int64(root, "left_out", &report->left_out));
     QP_TRY(qp_json_get_double(root, "seconds", &report->seconds));
+    QP_TRY(qp_json_get_string_or(root, "slower", NULL, &report->slower));
     return read_gate(root, report);
 }
 
@@ -314,11 +354,13 @@ static qp_status read_journal(const char *path, const char *text, size_t bytes, 
     for (size_t i = 0; i < bytes; i++) lines += text[i] == '\n';
     report->rows = calloc(lines + 1, sizeof *report->rows);
     if (!report->rows) return no_memory();
-    for (size_t at = 0; at < bytes;) {
+    for (size_t at = 0, number = 1; at < bytes; number++) {
         const char *end = memchr(text + at, '\n', bytes - at);
+        char origin[512];
         qp_json *line = NULL;
         if (!end) break; /* torn */
-        QP_TRY(qp_json_parse(text + at, end - (text + at), path, &line));
+        (void)snprintf(origin, sizeof origin, "row %zu of %.400s", number - 1, path);
+        QP_TRY(qp_json_parse(text + at, end - (text + at), origin, &line));
         QP_TRY(keep(saved, line));
         QP_TRY(at == 0 ? read_head(qp_json_root(line), report)
                        : read_row(qp_json_root(line), &report->rows[report->row_count++]));

@@ -27,9 +27,10 @@ static void print_boundary(const page *p, const qp_boundary *b, int width)
     colour c;
     const char *mark = mark_of(b->verdict, &c);
     const qp_boundary_figures f = qp_boundary_say(b);
-    (void)fprintf(p->stream, "%-*s %5" PRId64 " %6s %6s %5s %7s %7s %6s %7s %7s %s%s%s\n", width, b->name, b->rows,
-                  f.elements.text, f.local_mismatches.text, f.local_ulp.text, f.ours.text, f.golden.text,
-                  f.carried_mismatches.text, f.came_in.text, f.added.text, page_start(p, c), mark, page_stop(p, c));
+    page_put_padded(p, b->name, width);
+    (void)fprintf(p->stream, " %5" PRId64 " %6s %6s %5s %7s %7s %6s %7s %7s %s%s%s\n", b->rows, f.elements.text,
+                  f.local_mismatches.text, f.local_ulp.text, f.ours.text, f.golden.text, f.carried_mismatches.text,
+                  f.came_in.text, f.added.text, page_start(p, c), mark, page_stop(p, c));
 }
 
 static void print_boundaries(const page *p, const qp_report *report)
@@ -72,7 +73,8 @@ static void print_rows(const page *p, const qp_report *report)
         const qp_row *row = &report->rows[i];
         colour c;
         const char *mark = mark_of(row->verdict, &c);
-        (void)fprintf(p->stream, "%-*s %-7s %6s %6s %5s %7s %7s %s%s%s\n", width, row->key, qp_mode_name(row->mode),
+        page_put_padded(p, row->key, width);
+        (void)fprintf(p->stream, " %-7s %6s %6s %5s %7s %7s %s%s%s\n", qp_mode_name(row->mode),
                       qp_say_count(row->comparison.elements).text, qp_say_count(row->comparison.mismatches).text,
                       qp_say_ulp(row->comparison.max_ulp).text, qp_say_error(row->ours_oracle.rms).text,
                       qp_say_error(row->golden_oracle.rms).text, page_start(p, c), mark, page_stop(p, c));
@@ -81,7 +83,7 @@ static void print_rows(const page *p, const qp_report *report)
 
 /* ---- what did not pass, what was not compared ---- */
 
-static void put_plain(const char *text, FILE *stream) { page_put(&(page){ stream, false }, text); }
+static void put_plain(const char *text, FILE *stream) { (void)qp_text_put_plain(text, stream); }
 
 static void print_worst(const page *p, const qp_row *row)
 {
@@ -103,8 +105,13 @@ static void print_not_passed(const page *p, const qp_report *report)
         if (found++ >= MAX_LISTED) continue;
         if (found == 1) (void)fputc('\n', p->stream);
         const char *mark = mark_of(row->verdict, &c);
-        (void)fprintf(p->stream, "%s%s%s  %s  %s  (%s, %s)\n      ", page_start(p, c), mark, page_stop(p, c), row->key,
-                      qp_mode_name(row->mode), row->operation, row->implementation);
+        (void)fprintf(p->stream, "%s%s%s  ", page_start(p, c), mark, page_stop(p, c));
+        page_put(p, row->key);
+        (void)fprintf(p->stream, "  %s  (", qp_mode_name(row->mode));
+        page_put(p, row->operation);
+        (void)fputs(", ", p->stream);
+        page_put(p, row->implementation);
+        (void)fputs(")\n      ", p->stream);
         page_put(p, row->reason);
         if (row->excuse) {
             (void)fputs(row->verdict == QP_VERDICT_WAIVED ? "\n      waived: " : "\n      bounded: ", p->stream);
@@ -128,9 +135,13 @@ static void print_inside_fused(const page *p, const qp_report *report)
         const int length = (int)strlen(report->inside_fused[i].boundary);
         if (length > width) width = length;
     }
-    for (int i = 0; i < report->inside_fused_count; i++)
-        (void)fprintf(p->stream, "      %-*s %5" PRId64 "  %s\n", width, report->inside_fused[i].boundary,
-                      report->inside_fused[i].tensors, report->inside_fused[i].node);
+    for (int i = 0; i < report->inside_fused_count; i++) {
+        (void)fputs("      ", p->stream);
+        page_put_padded(p, report->inside_fused[i].boundary, width);
+        (void)fprintf(p->stream, " %5" PRId64 "  ", report->inside_fused[i].tensors);
+        page_put(p, report->inside_fused[i].node);
+        (void)fputc('\n', p->stream);
+    }
 }
 
 static void print_not_compared(const page *p, const qp_report *report)
@@ -142,7 +153,9 @@ static void print_not_compared(const page *p, const qp_report *report)
     (void)fprintf(p->stream, "\n%snot compared%s: %d tensors of the golden\n", page_start(p, RED), page_stop(p, RED),
                   report->not_compared_count);
     for (int i = 0; i < report->not_compared_count && i < MAX_LISTED; i++) {
-        (void)fprintf(p->stream, "      %s: ", report->not_compared[i].key);
+        (void)fputs("      ", p->stream);
+        page_put(p, report->not_compared[i].key);
+        (void)fputs(": ", p->stream);
         page_put(p, report->not_compared[i].why);
         (void)fputc('\n', p->stream);
     }
@@ -202,6 +215,7 @@ static void print_summary(const page *p, const qp_report *report)
                   pass ? "PASS" : "FAIL", page_stop(p, c), s->rows, qp_say_grouped(s->elements).text, s->failed);
     if (s->untrusted) (void)fprintf(p->stream, ", %" PRId64 " untrusted", s->untrusted);
     if (s->waived) (void)fprintf(p->stream, ", %" PRId64 " waived", s->waived);
+    if (s->bounded) (void)fprintf(p->stream, ", %" PRId64 " differ within a bound", s->bounded);
     if (report->not_compared_count) (void)fprintf(p->stream, ", %d not compared", report->not_compared_count);
     if (report->inside_fused_count)
         (void)fprintf(p->stream, ", %s inside fused nodes", qp_say_grouped(qp_count_inside_fused(report)).text);

@@ -25,6 +25,18 @@ static void take_character(const char **text, char shown[5])
     *text += length;
 }
 
+int qp_text_put_plain(const char *text, FILE *stream)
+{
+    char shown[5];
+    int characters = 0;
+    for (; *text; characters++) {
+        const bool control = (unsigned char)*text < 0x20 || *text == 0x7F;
+        take_character(&text, shown);
+        (void)fputs(control || !strcmp(shown, QP_UTF8_REPLACEMENT) ? "?" : shown, stream);
+    }
+    return characters;
+}
+
 void qp_text_put_markup(const char *text, FILE *stream)
 {
     char shown[5];

@@ -1,12 +1,15 @@
 /* Text of unknown origin (a prompt's name, a path, a reason) as text in a report, whatever is in it. Only for the writers.
  *
- * In every form, bytes that are no UTF-8 come out as U+FFFD, control characters as their pictures (U+2400 and on; those from
+ * In every form but the first, bytes that are no UTF-8 come out as U+FFFD, control characters as their pictures (U+2400 and on; those from
  * U+0080 on, and characters that turn the direction of writing around, as U+FFFD): they would steer a terminal, break XML, or
  * show a key that is not the key. */
 #ifndef QP_REPORT_TEXT_H
 #define QP_REPORT_TEXT_H
 
 #include <stdio.h>
+
+/* A terminal: what would steer it, and what is no UTF-8, as '?'. Returns how many characters it wrote. */
+int qp_text_put_plain(const char *text, FILE *stream);
 
 /* HTML and XML, between tags and inside quoted attributes: & < > " ' as references. */
 void qp_text_put_markup(const char *text, FILE *stream);

@@ -43,6 +43,8 @@ static void setup(void)
     make_report(is_rows, &is);
 }
 
+static bool is_worse(void) { return qp_changes_judge(&changes) == QP_CHANGES_WORSE; }
+
 static void compare(void) { ck_assert_int_eq(qp_changes_of_verify(&was, &is, &changes), QP_OK); }
 
 static void teardown(void) { qp_changes_close(&changes); }
@@ -52,7 +54,7 @@ START_TEST(test_nothing_changed)
     compare();
     ck_assert_int_eq(changes.compared, ROWS);
     ck_assert(changes.change_count == 0 && changes.difference_count == 0 && !changes.unfair);
-    ck_assert(!qp_changes_are_bad(&changes));
+    ck_assert(!is_worse());
 }
 END_TEST
 
@@ -65,7 +67,7 @@ START_TEST(test_a_failure_is_new_or_cured)
     compare();
     ck_assert_int_eq(changes.counts[QP_CHANGE_NEW_FAILURE], 2);
     ck_assert_int_eq(changes.counts[QP_CHANGE_CURED], 1);
-    ck_assert(qp_changes_are_bad(&changes));
+    ck_assert(is_worse());
     /* Kind by kind, in the plan's order, not in that of the text. */
     ck_assert_str_eq(changes.changes[0].key, "p/prefill/model.layers.10.q");
     ck_assert_str_eq(changes.changes[1].key, "p/prefill/model.layers.2.q");
@@ -75,11 +77,25 @@ START_TEST(test_a_failure_is_new_or_cured)
 }
 END_TEST
 
-START_TEST(test_a_waived_row_is_no_failure)
+START_TEST(test_a_verdict_that_changes_is_seen)
 {
-    is_rows[2].verdict = QP_VERDICT_WAIVED;
+    is_rows[2].verdict = QP_VERDICT_WAIVED; /* no failure, but told */
     compare();
-    ck_assert_int_eq(changes.change_count, 0);
+    ck_assert(changes.change_count == 1 && changes.counts[QP_CHANGE_JUDGED] == 1 && !is_worse());
+    ck_assert_str_eq(changes.changes[0].is, "waived");
+    qp_changes_close(&changes);
+    setup();
+    was_rows[2].verdict = QP_VERDICT_UNTRUSTED;
+    is_rows[2].verdict = QP_VERDICT_FAIL; /* from bad to worse */
+    compare();
+    ck_assert(changes.counts[QP_CHANGE_NEW_FAILURE] == 1 && is_worse());
+    qp_changes_close(&changes);
+    setup();
+    was.summary.verdict = QP_VERDICT_PASS; /* no row fails, but the report does */
+    is.problem_count = 1;
+    compare();
+    ck_assert(changes.counts[QP_CHANGE_NEW_FAILURE] == 1 && is_worse());
+    ck_assert_ptr_nonnull(strstr(changes.changes[0].is, "1 problems of the gate"));
 }
 END_TEST
 
@@ -90,7 +106,7 @@ START_TEST(test_other_bits_are_seen_though_the_row_passes)
     compare();
     ck_assert_int_eq(changes.counts[QP_CHANGE_BITS], 1);
     ck_assert_str_eq(changes.changes[0].mode, "carried");
-    ck_assert(!qp_changes_are_bad(&changes));
+    ck_assert(!is_worse());
 }
 END_TEST
 
@@ -114,24 +130,24 @@ START_TEST(test_a_row_that_is_gone_is_worse_unless_something_else_was_asked_for)
     compare();
     ck_assert_int_eq(changes.counts[QP_CHANGE_GONE], 1);
     ck_assert_int_eq(changes.compared, ROWS - 1);
-    ck_assert(qp_changes_are_bad(&changes));
+    ck_assert(is_worse());
     qp_changes_close(&changes);
     (void)snprintf(is.plan, sizeof is.plan, "fused");
     compare();
-    ck_assert(!qp_changes_are_bad(&changes) && !changes.unfair);
+    ck_assert(!is_worse() && !changes.unfair);
     ck_assert_str_eq(changes.differences[0].what, "plan");
     qp_changes_close(&changes);
     setup();
     is.row_count = ROWS - 1;
     is.only = "*q";
     compare();
-    ck_assert(!qp_changes_are_bad(&changes));
+    ck_assert(!is_worse());
     qp_changes_close(&changes);
     setup();
     was.row_count = ROWS - 2;
     compare();
     ck_assert_int_eq(changes.added, 2);
-    ck_assert(!qp_changes_are_bad(&changes));
+    ck_assert(!is_worse());
 }
 END_TEST
 
@@ -202,8 +218,13 @@ START_TEST(test_a_time_is_faster_slower_the_same_or_ambiguous)
         const qp_statistics now = times(cases[i].q1, cases[i].median, cases[i].q3);
         ck_assert_int_eq(qp_speed_of(&base, &now, 1.05), cases[i].speed);
     }
+    /* Slow things have few samples, and must not hide behind that; to be faster, or to compare with, they are too few. */
     const qp_statistics two = { .samples = 2, .median = 20.0, .q1 = 20.0, .q3 = 20.0 };
-    ck_assert_int_eq(qp_speed_of(&base, &two, 1.05), QP_SPEED_AMBIGUOUS); /* too few to say */
+    ck_assert_int_eq(qp_speed_of(&base, &two, 1.05), QP_SPEED_SLOWER);
+    ck_assert_int_eq(qp_speed_of(&two, &base, 1.05), QP_SPEED_AMBIGUOUS);
+    const qp_statistics one = { .samples = 1, .median = 2.0, .q1 = 2.0, .q3 = 2.0 }, none = { 0 };
+    ck_assert_int_eq(qp_speed_of(&base, &one, 1.05), QP_SPEED_AMBIGUOUS);
+    ck_assert_int_eq(qp_speed_of(&base, &none, 1.05), QP_SPEED_AMBIGUOUS);
     const qp_statistics generous = times(10.4, 10.6, 10.8);
     ck_assert_int_eq(qp_speed_of(&base, &generous, 1.1), QP_SPEED_SAME);
 }
@@ -248,7 +269,7 @@ START_TEST(test_times_are_compared_one_by_one)
     is_bench.steps[0].wall = times(180e-6, 181e-6, 182e-6); /* the host's, which is not compared */
     compare_bench();
     ck_assert(changes.speed_counts[QP_SPEED_SLOWER] == 1 && changes.speed_counts[QP_SPEED_FASTER] == 1);
-    ck_assert(!qp_changes_are_bad(&changes));
+    ck_assert(!is_worse());
     for (int i = 0; i < changes.speed_count; i++) {
         if (changes.speeds[i].speed != QP_SPEED_SLOWER) continue;
         ck_assert_str_eq(changes.speeds[i].key, "decode/lm_head");
@@ -265,7 +286,7 @@ START_TEST(test_what_is_no_longer_verified_is_worse)
     memset(is_bench_rows[0].time, 0, sizeof is_bench_rows[0].time);
     compare_bench();
     ck_assert_int_eq(changes.counts[QP_CHANGE_NEW_FAILURE], 1);
-    ck_assert(qp_changes_are_bad(&changes));
+    ck_assert(is_worse());
     qp_changes_close(&changes);
     setup_bench();
     is_bench_rows[1].extent[0] = 8; /* another shape: not the same row */
@@ -277,6 +298,39 @@ START_TEST(test_what_is_no_longer_verified_is_worse)
     is_bench.steps[0].context = 64;
     compare_bench();
     ck_assert_int_eq(changes.counts[QP_CHANGE_GONE], 1);
+}
+END_TEST
+
+START_TEST(test_wrong_bits_of_a_bench_are_worse_wherever_they_are)
+{
+    was_bench_rows[0].verified = is_bench_rows[0].verified = NULL; /* was not verified, and is wrong now */
+    is_bench_rows[0].failed = true;
+    compare_bench();
+    ck_assert(changes.counts[QP_CHANGE_NEW_FAILURE] == 1 && is_worse());
+    qp_changes_close(&changes);
+    setup_bench();
+    was_bench.row_count = 1; /* a row that there was not */
+    is_bench_rows[1].verified = NULL;
+    is_bench_rows[1].failed = true;
+    compare_bench();
+    ck_assert(changes.counts[QP_CHANGE_NEW_FAILURE] == 1 && changes.added == 1 && is_worse());
+}
+END_TEST
+
+START_TEST(test_no_time_that_tells_anything_is_nothing_compared)
+{
+    for (int i = 0; i < 2; i++) memset(is_bench_rows[i].time, 0, sizeof is_bench_rows[i].time);
+    is_bench.steps[0].time.seconds.samples = 0;
+    compare_bench();
+    ck_assert(changes.compared == 3 && changes.speed_counts[QP_SPEED_AMBIGUOUS] == changes.speed_count);
+    ck_assert_int_eq(qp_changes_judge(&changes), QP_CHANGES_NOTHING);
+    qp_changes_close(&changes);
+    setup_bench();
+    for (int i = 0; i < 2; i++) memset(was_bench_rows[i].time, 0, sizeof was_bench_rows[i].time);
+    was_bench.steps[0].time.seconds.samples = 0;
+    compare_bench();
+    ck_assert_int_eq(changes.speed_count, 0);
+    ck_assert_int_eq(qp_changes_judge(&changes), QP_CHANGES_NOTHING);
 }
 END_TEST
 
@@ -300,7 +354,7 @@ int main(void)
     tcase_add_checked_fixture(verify, setup, teardown);
     tcase_add_test(verify, test_nothing_changed);
     tcase_add_test(verify, test_a_failure_is_new_or_cured);
-    tcase_add_test(verify, test_a_waived_row_is_no_failure);
+    tcase_add_test(verify, test_a_verdict_that_changes_is_seen);
     tcase_add_test(verify, test_other_bits_are_seen_though_the_row_passes);
     tcase_add_test(verify, test_another_order_is_seen);
     tcase_add_test(verify, test_a_row_that_is_gone_is_worse_unless_something_else_was_asked_for);
@@ -311,6 +365,8 @@ int main(void)
     tcase_add_test(bench, test_a_time_is_faster_slower_the_same_or_ambiguous);
     tcase_add_test(bench, test_times_are_compared_one_by_one);
     tcase_add_test(bench, test_what_is_no_longer_verified_is_worse);
+    tcase_add_test(bench, test_wrong_bits_of_a_bench_are_worse_wherever_they_are);
+    tcase_add_test(bench, test_no_time_that_tells_anything_is_nothing_compared);
     tcase_add_test(bench, test_times_of_another_machine_are_unfair);
     suite_add_tcase(suite, bench);
     return qp_check_main(suite);

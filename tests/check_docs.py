@@ -264,6 +264,7 @@ def problems(source, program, write):
     faults = set(re.findall(r"--fault: +([\w-]+):", help_of(program, "list")))
     pages = [source / "README.md", *sorted((source / "docs").glob("*.md"))]
     pages += sorted((source / "examples").rglob("*.md"))
+    pages += [source / "golden" / "README.md", source / "reports" / "README.md"]
     yield from check_reference(source, commands, codes, write)
     yield from check_man_page(source, commands)
     yield from lint_man_page(source)

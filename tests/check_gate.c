@@ -83,7 +83,15 @@ START_TEST(test_a_policy_with_a_mistake_is_refused)
           "\"2026-12-01\"}]}]",
           "carried" },
         { "[{\"name\": \"a\", \"speed\": {\"max_slow_down\": 1.1}}]", "baseline" },
-        { "[{\"name\": \"a\", \"speed\": {\"baseline\": \"b\", \"max_slow_down\": 0.9}}]", "at least 1" },
+        { "[{\"name\": \"a\", \"speed\": {\"baseline\": \"b\", \"max_slow_down\": 0.9}}]", "between 1 and 10" },
+        { "[{\"name\": \"a\", \"speed\": {\"baseline\": \"b\", \"max_slow_down\": \"inf\"}}]", "between 1 and 10" },
+        { "[{\"name\": \"a\", \"golden_sha256\": null}]", "null" },
+        { "[{\"name\": \"a\", \"waivers\": [{\"key\": \"*\", \"mode\": null, \"reason\": \"r\", \"expires\": "
+          "\"2026-12-01\"}]}]",
+          "null" },
+        { "[{\"name\": \"a\", \"golden_sha256\": "
+          "\"ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015adz\"}]",
+          "64" },
         { "[{\"name\": \"a\", \"speed\": {\"baseline\": \"b\"}}]", "max_slow_down" },
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -199,6 +207,21 @@ START_TEST(test_a_waiver_that_no_row_needs_is_a_problem)
 }
 END_TEST
 
+START_TEST(test_a_waiver_covers_no_violation)
+{
+    open_gate("{\"schema\": \"qwen3-parity-gate/1\", \"runs\": [{\"name\": \"a\", \"waivers\": [" WAIVER(
+        "*", "2027-01-01") "]}]}");
+    make_rows();
+    rows[1].violation = "it wrote behind its output";
+    rows[2].comparison.elements = 0;
+    for (int i = 0; i < 3; i++) qp_judge(&rows[i]);
+    ck_assert_int_eq(qp_gate_judge(gate, qp_gate_run_at(gate, 0), "2026-11-27", &report), QP_OK);
+    ck_assert_int_eq(rows[1].verdict, QP_VERDICT_FAIL);
+    ck_assert_int_eq(rows[2].verdict, QP_VERDICT_FAIL);
+    ck_assert_int_eq(report.problem_count, 1); /* so nothing needs it */
+}
+END_TEST
+
 START_TEST(test_modes_are_told_apart)
 {
     static const char rules[] = ", \"waivers\": [{\"key\": \"*\", \"mode\": \"carried\", \"reason\": \"known\", "
@@ -213,6 +236,7 @@ START_TEST(test_a_bound_admits_what_is_within_it)
 {
     ck_assert_int_eq(judge(", \"bounded\": [" BOUND("*", "2", "1") "]"), QP_VERDICT_PASS);
     ck_assert_int_eq(report.summary.exact_rows, 1);
+    ck_assert_int_eq(report.summary.bounded, 2);
     for (int i = 0; i < 3; i++) {
         ck_assert_int_eq(rows[i].gate, QP_GATE_BOUNDED);
         ck_assert_str_eq(rows[i].excuse, "split K");
@@ -231,9 +255,9 @@ END_TEST
 
 START_TEST(test_no_bound_covers_what_is_not_small)
 {
-    static const char *const flaws[] = { "a NaN",      "a larger error", "a larger largest error", "a violation",
-                                         "no element", "another shape",  "an error that is NaN",   "zeros",
-                                         "a token" };
+    static const char *const flaws[] = { "a NaN",      "a larger error",    "a larger largest error", "a violation",
+                                         "no element", "another shape",     "an error that is NaN",   "zeros",
+                                         "a token",    "no error compared", "errors without end" };
     for (size_t i = 0; i < sizeof flaws / sizeof *flaws; i++) {
         make_rows();
         qp_row *row = &rows[1];
@@ -247,6 +271,8 @@ START_TEST(test_no_bound_covers_what_is_not_small)
         if (i == 6) row->ours_oracle.rms = (double)NAN;
         if (i == 7) row->comparison.nonzero = 0;
         if (i == 8) row->dtype = QP_I64;
+        if (i == 9) row->ours_oracle = row->golden_oracle = (qp_error){ 0.0, 0.0, 8 };
+        if (i == 10) row->ours_oracle.rms = row->golden_oracle.rms = (double)INFINITY;
         qp_judge_bounded(row, 5.0, 1.0);
         ck_assert_msg(row->verdict == (i == 7 ? QP_VERDICT_UNTRUSTED : QP_VERDICT_FAIL), "%s passes", flaws[i]);
         ck_assert_str_ne(row->reason, "");
@@ -281,6 +307,7 @@ int main(void)
     tcase_add_test(judging, test_without_rules_everything_is_exact);
     tcase_add_test(judging, test_a_waiver_covers_what_it_names_until_its_last_day);
     tcase_add_test(judging, test_a_waiver_that_no_row_needs_is_a_problem);
+    tcase_add_test(judging, test_a_waiver_covers_no_violation);
     tcase_add_test(judging, test_modes_are_told_apart);
     tcase_add_test(judging, test_a_bound_admits_what_is_within_it);
     tcase_add_test(judging, test_no_bound_covers_what_is_not_small);

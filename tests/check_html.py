@@ -9,6 +9,7 @@ are published. Ends with 77 where there is no browser to drive.
 
 import argparse
 import base64
+import os
 import pathlib
 import shutil
 import sys
@@ -23,6 +24,7 @@ try:
     from selenium.webdriver.common.keys import Keys
     from selenium.webdriver.support.ui import WebDriverWait
 except ImportError:
+    print(f"skipped: {sys.executable} lacks selenium (Debian: python3-selenium)")
     sys.exit(77)
 
 MOST_MS = 2000  # until a page of 5,000 rows has loaded
@@ -132,6 +134,21 @@ def check_loads_nothing(browser):
     browser.complaints()
 
 
+def check_where_to_start(browser):
+    """What failed, or else is untrusted, and never what is waived: the card, and what is shown with it."""
+    for page, keys in (("waived", []), ("untrusted", ["aistonia/prefill/model.layers.0.self_attn.k_proj"])):
+        browser.open(page)
+        same(browser.texts(".start .key a"), keys, f"{page}: where to start")
+        first = browser.texts("#rows-table tbody th")[0]
+        same(browser.texts("#chosen h3"), keys or [first], f"{page}: the chosen row")
+    browser.open("waived")
+    require("PASS" in browser.find("#summary .stamp").text, "waived rows fail")
+    browser.run("document.querySelector('#rows-table tbody tr:nth-child(4)').click()")
+    same(browser.texts("#chosen .why"), ["1,000 of 524,288 elements differ", "excuse: another order of the sum"],
+         "a row within a bound")
+    same(browser.complaints(), [], "a row that differs without a worst element")
+
+
 def check_first_screen(browser):
     browser.look()
     browser.open("pass")
@@ -143,12 +160,15 @@ def check_first_screen(browser):
     browser.open("failing")
     require("FAIL" in browser.find("#summary .stamp").text, "no FAIL")
     same(browser.texts(".start .key a"), ["aistonia/prefill/model.layers.0.input_layernorm"], "where to start")
+    same(browser.texts("#chosen h3"), browser.texts(".start .key a"), "the chosen row")
     require("weight-before-cast" in browser.find(".start").text, "the kernel is not named")
     require(browser.find(".start").location["y"] < 800, "where to start is not on the first screen")
     browser.open("empty")
     require("FAIL" in browser.find("#summary .stamp").text, "nothing compared looks like success")
     require("Nothing was compared" in browser.find("h1").text, "nothing compared is not said")
     same(browser.texts("nav a"), [], "links to what is not there")
+    browser.open("fused")
+    require("Every bit that was compared" in browser.find("h1").text, "what is inside of nodes is said to be compared")
     browser.open("bench")
     require("PASS" in browser.find("#timing-summary .stamp").text, "bench: no PASS")
 
@@ -160,7 +180,7 @@ def check_unusual(browser):
                  "model.layers.*.gqa_attention", "issue 12", "wrote behind its output", "1,234"):
         require(part in text, f"'{part}' is not said")
     same(browser.texts("#rows-table tbody tr.w td:nth-child(3)"), ["waived"], "waived")
-    same(browser.texts("#rows-table tbody tr.u td:nth-child(3)"), ["untrusted"], "untrusted")
+    same(browser.texts("#rows-table tbody tr.u td:nth-child(3)"), ["untrusted"] * 2, "untrusted")
     for row, wanted in ((12, ["token 1, channel 1", "0x3f8000001", "0x80000000-0", "0x1.8p-10.75", "-1,065,353,217"]),
                         (14, ["token 0, channel 0", "0x00000000000000055", "0xffffffffffffffff-1"])):
         browser.run("document.querySelector(`#rows-table tbody tr:nth-child(${arguments[0]})`).click()", row)
@@ -169,6 +189,27 @@ def check_unusual(browser):
             require(part in found, f"{part!r} is not among {found}")
     browser.run("document.querySelector('#rows-table tbody tr:nth-child(10)').click()")
     require("-Infinity" in browser.texts("#worst tbody tr:first-child td")[3], "an infinity of fp64 is not shown")
+    require("without 524,288 pairs" in browser.find("#chosen .origin").text, "what did not come in is not counted")
+
+
+def check_not_finite(browser):
+    """An error of no pair is unknown, and not 0."""
+    browser.open("unusual")
+    same(browser.texts("#rows-table tbody tr:nth-child(9) td")[5:8], ["nan"] * 3, "errors of no pair")
+    line = "[...document.querySelectorAll('#boundaries tbody tr')].find((e) => e.cells[0].textContent.trim() === " \
+           "'model.layers.*.self_attn.q_norm').cells"
+    same(browser.run(f"return [...{line}].slice(8, 10).map((e) => e.textContent.trim())"), ["-", "-"], "pooled errors")
+    for row, wanted in ((9, ["not finite"] * 3), (11, ["0", "1.23e-3", "1.21e-3"])):
+        browser.run("document.querySelector(`#rows-table tbody tr:nth-child(${arguments[0]})`).click()", row)
+        same(browser.texts("#errors tbody td:nth-child(2)"), wanted, "errors of the chosen row")
+    same(browser.texts("#errors tbody td:nth-child(4)"), ["0", "3", "3"], "pairs that were left out")
+    for column in (7, 10):
+        button = browser.find(f"#rows-table thead th:nth-child({column}) button")
+        for descending in (True, False):
+            button.click()
+            figures = [-1.0 if text == "" else float("inf") if text == "nan" else float(text)
+                       for text in browser.texts(f"#rows-table tbody td:nth-child({column})")]
+            same(figures, sorted(figures, reverse=descending), f"column {column}, sorted")
 
 
 def keys_in_view(browser, count):
@@ -231,6 +272,26 @@ def check_links(browser):
     browser.wait(f"return document.querySelector('#chosen h3').textContent !== {key!r}")
 
 
+def check_links_again(browser):
+    """A link to the row that the address names already chooses it again."""
+    browser.look()
+    browser.open("failing")
+    other = "document.querySelector('#rows-table tbody tr:nth-child(12)').click()"
+    title = "return document.querySelector('#chosen h3').textContent === "
+    browser.run("document.querySelector('#depth-chart').scrollIntoView()")
+    browser.wait("return !!Chart.getChart('depth-chart')")
+    link = "document.querySelector('.map td a').click()"
+    point = "Chart.getChart('depth-chart').options.onClick({}, [{ index: 7 }])"
+    for go in (link, point):
+        browser.run(go)
+        browser.wait("return location.hash.slice(1) === document.querySelector('#rows-table [aria-current]').id")
+        key = browser.texts("#chosen h3")[0]
+        browser.run(other)
+        require(browser.texts("#chosen h3") != [key], "no other row was chosen")
+        browser.run(go)
+        browser.wait(title + repr(key))
+
+
 def check_chosen_row(browser):
     browser.look()
     browser.open("failing")
@@ -251,18 +312,72 @@ def check_chosen_row(browser):
     browser.wait("return Chart.getChart('histogram')?.data.datasets[0].data[5] === 5888")
 
 
+def draw(browser, chart):
+    browser.run("document.getElementById(arguments[0]).scrollIntoView()", chart)
+    browser.wait(f"return !!Chart.getChart('{chart}')")
+
+
 def check_charts(browser):
     browser.look()
     browser.open("pass")
     for chart, sets in (("depth-chart", 3), ("bars-chart", 3), ("roofline-chart", 5), ("timeline-chart", 20)):
-        browser.run("document.getElementById(arguments[0]).scrollIntoView()", chart)
-        browser.wait(f"return !!Chart.getChart('{chart}')")
+        draw(browser, chart)
         found = browser.run(f"return Chart.getChart('{chart}').data.datasets.length")
         require(found >= sets, f"{chart} has {found} sets of data")
     same(browser.run("return Chart.getChart('timeline-chart').data.labels.length"), 6, "lines of the time line")
     browser.open("card")
-    same(browser.texts("#times tbody tr:nth-child(4) td:last-child"),
-         ["the golden does not hold its output"], "why there is no time")
+    same(browser.texts("#times tbody tr td:last-child")[3:7],
+         ["the golden does not hold its output", "", "hot: the clock was low in every sample",
+          "it is another one now; cold: no clock; in-model: no clock"], "why there is no time")
+    same(browser.texts("#passes tbody td:nth-child(7)")[1:], ["322.6", "322.6"], "tokens a second")
+
+
+def check_depth(browser):
+    """The chart is the table's: a column for each line."""
+    browser.look()
+    for page in ("failing", "unusual", "pass"):
+        browser.open(page)
+        draw(browser, "depth-chart")
+        cells, sets, floor = browser.run(
+            "const [path, mode] = [...document.querySelectorAll('#depth-controls select')].map((e) => e.value);"
+            "const kinds = JSON.parse(document.querySelector('#kinds').textContent);"
+            "const rows = [...document.querySelectorAll('#rows-table tbody tr')].filter((e) => mode === "
+            "e.cells[1].textContent && e.textContent.startsWith(path + '/') && kinds[e.dataset.k][4] !== 'i64');"
+            "const chart = Chart.getChart('depth-chart');"
+            "return [rows.map((e) => [6, 8, 7].map((column) => e.cells[column].textContent.trim())),"
+            "chart.data.datasets.slice(0, 3).map((set) => set.data), chart.scales.y.min]")
+        require(len(cells) > 10, f"{page}: {len(cells)} rows of a pass")
+        wanted = [[None if text == "nan" else max(float(text), floor) for text in line] for line in zip(*cells)]
+        same(sets, wanted, f"{page}: the error along the depth")
+    browser.open("single")
+    draw(browser, "depth-chart")
+    radii = browser.run("const chart = Chart.getChart('depth-chart');"
+                        "return [0, 1, 2].map((set) => chart.getDatasetMeta(set).data[0].options.radius)")
+    require(min(radii) > 0, f"a point without a line is not seen: {radii}")
+    browser.open("integers")
+    require(not browser.find("#depth").is_displayed(), "a chart of nothing")
+    require("Depth" not in browser.find("nav").text, "a link to what is not there")
+
+
+def check_bars(browser):
+    """The times of the chart are those of the table, which has three digits of them."""
+    units = {"ns": 1e-9, "µs": 1e-6, "ms": 1e-3, "s": 1.0}
+    browser.look()
+    for page in ("pass", "card"):
+        browser.open(page)
+        draw(browser, "bars-chart")
+        lines, sets = browser.run(
+            "const pass = document.querySelector('#timing-controls select').value;"
+            "const lines = [...document.querySelectorAll('#times tbody tr')]"
+            ".filter((e) => e.cells[0].textContent === pass);"
+            "return [lines.map((e) => [4, 5, 6].map((column) => e.cells[column].textContent.trim())),"
+            "Chart.getChart('bars-chart').data.datasets.map((set) => set.data)]")
+        require(len(lines) > 10, f"{page}: {len(lines)} nodes")
+        for found, texts in zip(sets, zip(*lines), strict=True):
+            for value, text in zip(found, texts, strict=True):
+                number, _, unit = text.partition(" ")
+                good = value is None if text == "–" else abs(value / (float(number) * units[unit]) - 1) < 0.006
+                require(good, f"{page}: {value} in the chart, {text} in the table")
 
 
 def check_map(browser):
@@ -272,16 +387,32 @@ def check_map(browser):
             "e.cells[0].textContent.trim() === 'model.layers.*.self_attn.q_norm'); return [...line.cells].slice(1)"
     letters = browser.run(local + ".map((e) => e.textContent.trim())")
     same(letters, ["1"] * 4 + [""] + ["1"] * 4, "the cells of q_norm")
-    before = browser.run("return document.querySelector('#map').innerText")
-    browser.run("const s = document.querySelector('#map-controls select'); s.value = '';"
-                "s.dispatchEvent(new Event('change'))")
-    same(browser.run("return document.querySelector('#map').innerText"), before, "the map that scripts make")
+    browser.wait(local + "[0].title !== ''")
     require("layers.0.self_attn.q_norm" in browser.run(local + "[0].title"), "a cell does not say what it is")
     browser.run("const s = document.querySelector('#map-controls select'); s.value = 'one_token';"
                 "s.dispatchEvent(new Event('change'))")
     target = browser.run(local + "[0].querySelector('a').getAttribute('href').slice(1)")
     require(browser.run("return document.getElementById(arguments[0]).textContent", target).startswith("one_token/"),
             "a cell of one prompt leads to another")
+
+
+def check_map_twice(browser):
+    """The map as it is written, and as the script fills it anew: they must be the same."""
+    late = browser.driver.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {
+        "source": "window.requestIdleCallback = (work) => { window.lateWork = work; }"})
+    cells = "return [...document.querySelectorAll('.map tbody td')].map((e) => [e.className, e.textContent.trim(), " \
+            "e.querySelector('a')?.getAttribute('href') ?? ''])"
+    try:
+        for page in ("failing", "fused", "unusual", "large", "waived", "untrusted"):
+            browser.open(page)
+            same(browser.run("return document.querySelectorAll('.map td[title]').length"), 0, "cells with a title")
+            written = browser.run(cells)
+            browser.run("lateWork()")
+            require(browser.run("return document.querySelectorAll('.map td[title]').length") > 0, "nothing was filled")
+            for before, after in zip(written, browser.run(cells), strict=True):
+                same(after, before, f"{page}: a cell of the map")
+    finally:
+        browser.driver.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument", late)
 
 
 def check_theme(browser):
@@ -323,6 +454,14 @@ def check_keyboard(browser):
     webdriver.ActionChains(browser.driver).send_keys(Keys.ARROW_DOWN, Keys.ENTER).perform()
     second = keys_in_view(browser, 2)[1]
     browser.wait("return document.querySelector('#chosen h3').textContent === " + repr(second))
+    webdriver.ActionChains(browser.driver).send_keys(Keys.ARROW_DOWN).perform()
+    third = keys_in_view(browser, 3)[2]
+    same(browser.run("return document.activeElement.textContent"), third, "the row below, after Enter")
+    webdriver.ActionChains(browser.driver).send_keys(Keys.TAB).perform()
+    require(browser.run("return !document.querySelector('#rows-table').contains(document.activeElement)"),
+            "Tab does not leave the table")
+    webdriver.ActionChains(browser.driver).key_down(Keys.SHIFT).send_keys(Keys.TAB).key_up(Keys.SHIFT).perform()
+    same(browser.run("return document.activeElement.textContent"), third, "back in the table")
 
 
 def check_narrow(browser):
@@ -412,23 +551,29 @@ def main():
     parser.add_argument("--chromedriver", default="/usr/bin/chromedriver")
     parser.add_argument("pages", help="the folder that make_html filled")
     options = parser.parse_args()
+    if not (os.path.exists(options.chromium) and os.path.exists(options.chromedriver)):
+        print("skipped: there is no Chromium with its driver (Debian: chromium, chromium-driver)")
+        return 77
 
-    with_scripts = [check_no_complaints, check_loads_fast, check_loads_nothing, check_first_screen, check_unusual,
-                    check_sort, check_filter, check_scrolling_shows_all, check_links, check_chosen_row, check_charts,
-                    check_map, check_theme, check_keyboard, check_narrow, check_hostile, check_print]
+    with_scripts = [check_no_complaints, check_loads_fast, check_loads_nothing, check_first_screen, check_where_to_start,
+                    check_unusual, check_not_finite, check_sort, check_filter, check_scrolling_shows_all, check_links,
+                    check_links_again, check_chosen_row, check_charts, check_depth, check_bars, check_map,
+                    check_map_twice, check_theme, check_keyboard, check_narrow, check_hostile, check_print]
     failed = 0
     for scripts, checks in ((True, with_scripts), (False, [check_without_scripts])):
         browser = Browser(options, scripts)
-        for check in checks:
-            try:
-                check(browser)
-                print("ok   ", check.__name__, flush=True)
-            except Exception as error:  # one check's failure hides no other's
-                failed += 1
-                print("FAIL ", check.__name__, error, flush=True)
-        if scripts:
-            take_pictures(browser, pathlib.Path(options.screenshots or options.pages))
-        browser.close()
+        try:
+            for check in checks:
+                try:
+                    check(browser)
+                    print("ok   ", check.__name__, flush=True)
+                except Exception as error:  # one check's failure hides no other's
+                    failed += 1
+                    print("FAIL ", check.__name__, error, flush=True)
+            if scripts:
+                take_pictures(browser, pathlib.Path(options.screenshots or options.pages))
+        finally:
+            browser.close()
     return 1 if failed else 0
 
 

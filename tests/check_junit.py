@@ -2,6 +2,7 @@
 
 The schema comes from a package, once (junit_schema.txt). Where it cannot be had, the test skips when all else holds."""
 import hashlib
+import os
 import pathlib
 import shutil
 import subprocess
@@ -108,10 +109,11 @@ def fetch_schema(folder):
     if has_sum(path, MEMBER_SHA256):
         return path
     requirements = pathlib.Path(__file__).with_name("junit_schema.txt")
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-binary", ":all:",
+    tools = dict(os.environ, PIP_CONSTRAINT=str(requirements.with_name("junit_schema_build.txt")))
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-binary", "pytest",
                "--require-hashes", "--retries", "1", "--timeout", "15", "--dest", folder, "--requirement", requirements]
     try:
-        subprocess.run(command, capture_output=True, check=True, timeout=180)
+        subprocess.run(command, capture_output=True, check=True, timeout=180, env=tools)
     except (OSError, subprocess.SubprocessError):
         return None
     with tarfile.open(next(folder.glob("pytest-*.tar.gz"))) as archive:

@@ -6,17 +6,21 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 
 #include "../harness/bench.h"
 #include "../harness/verify.h"
-#include "../model/clock.h"
 #include "../model/fusion.h"
 #include "../reports/reports.h"
 #include "check_random.h"
 
 /* What the project promises of a page. */
 enum { MANY_ROWS = 5000, MOST_BYTES = 3000000 };
+#if defined(__SANITIZE_ADDRESS__)
+#define MOST_SECONDS 10.0
+#else
 #define MOST_SECONDS 1.0
+#endif
 #define MOST_GROWTH 2.05 /* of what is not the same in each page, with twice the rows */
 
 static const char *folder;
@@ -30,18 +34,26 @@ static void require(bool holds, const char *what)
 
 static void require_ok(qp_status status) { require(status == QP_OK, qp_status_name(status)); }
 
+/* Of this process alone: the limit must hold on a busy machine, too. */
+static double cpu_seconds(void)
+{
+    struct timespec now;
+    require(clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now) == 0, "there is no clock");
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+
 /* Writes a page, and returns its bytes. */
 static long write_page(const char *name, const qp_report *report, const qp_bench_report *bench)
 {
     char path[1024];
     struct stat found;
     (void)snprintf(path, sizeof path, "%s/%s.html", folder, name);
-    const double start = qp_seconds_now();
+    const double start = cpu_seconds();
     require_ok(qp_write_html(report, bench, path));
-    const double seconds = qp_seconds_now() - start;
+    const double seconds = cpu_seconds() - start;
     require(stat(path, &found) == 0, "the page is not there");
     printf("%-12s %5d rows %9ld bytes %6.3f s\n", name, report ? report->row_count : 0, (long)found.st_size, seconds);
-    require(seconds <= MOST_SECONDS, "a page took more than a second to write");
+    require(seconds <= MOST_SECONDS, "a page took too long to write");
     return (long)found.st_size;
 }
 
@@ -218,6 +230,24 @@ static void make_row_fail(int index)
     qp_judge(row);
 }
 
+/* Makes a row differ a little, with no worst element to show for it: a report that was read may lack them. */
+static void make_row_differ(int index)
+{
+    qp_row *row = &rows[index];
+    qp_comparison *c = &row->comparison;
+    c->mismatches = c->histogram[6] = 1000;
+    c->histogram[5] = c->elements - c->mismatches;
+    c->max_ulp = 1;
+    row->ours_golden = (qp_error){ 0.001, 0.0001, 0 };
+    qp_judge(row);
+}
+
+static void make_row_untrusted(int index)
+{
+    rows[index].comparison.nonzero = 0;
+    qp_judge(&rows[index]);
+}
+
 static void write_large(void)
 {
     random_state = check_seed(1);
@@ -248,11 +278,17 @@ static void write_unusual(void)
     rows[1].excuse = "issue 12: the card's own order";
     rows[3].gate = QP_GATE_BOUNDED;
     rows[3].excuse = "another order of the sum";
-    rows[4].comparison.nonzero = 0;
-    qp_judge(&rows[4]);
+    make_row_untrusted(4);
     rows[6].violation = "the implementation wrote behind its output";
     qp_judge(&rows[6]);
+    qp_row *nothing = &rows[8]; /* no pair is finite: the errors are stored as 0 */
+    nothing->ours_golden = nothing->ours_oracle = nothing->golden_oracle =
+        (qp_error){ .nonfinite = nothing->comparison.elements };
+    nothing->comparison.nonfinite = nothing->comparison.elements;
+    qp_judge(nothing);
+    rows[10].ours_oracle.nonfinite = rows[10].golden_oracle.nonfinite = 3;
     make_row_fail(9);
+    rows[9].came_in = (qp_error){ .nonfinite = rows[9].comparison.elements };
     rows[9].ours_golden.rms = rows[9].ours_oracle.rms = (double)NAN;
     rows[9].ours_golden.max_abs = (double)INFINITY;
     rows[9].worst_oracle[0] = (double)-INFINITY;
@@ -274,6 +310,37 @@ static void write_unusual(void)
     report.problems = problems;
     qp_report_summarise(&report);
     (void)write_page("unusual", &report, NULL);
+}
+
+/* What is known and what may differ is nowhere to start; what is untrusted is. */
+static void write_waived(void)
+{
+    for (int i = 0; i < 20; i++) make_row(i);
+    for (int i = 0; i < 2; i++) {
+        make_row_fail(i);
+        rows[i].verdict = QP_VERDICT_WAIVED;
+        rows[i].excuse = "issue 12: the card's own order";
+    }
+    make_row_differ(3);
+    qp_judge_bounded(&rows[3], 4.0, 2.0);
+    rows[3].excuse = "another order of the sum";
+    const qp_report waived = report_of(20);
+    require(waived.summary.verdict == QP_VERDICT_PASS && waived.summary.bounded == 1, "the waived rows do not pass");
+    (void)write_page("waived", &waived, NULL);
+    make_row_untrusted(5);
+    const qp_report untrusted = report_of(20);
+    (void)write_page("untrusted", &untrusted, NULL);
+}
+
+/* A chart of one point, and none at all. */
+static void write_small(void)
+{
+    for (int i = 0; i < 2; i++) make_row(i);
+    const qp_report single = report_of(2);
+    (void)write_page("single", &single, NULL);
+    for (int i = 0; i < 2; i++) rows[i].dtype = QP_I64;
+    const qp_report integers = report_of(2);
+    (void)write_page("integers", &integers, NULL);
 }
 
 /* ---- Text that would be something else if it could. check_html.py knows it by its first word. ---- */
@@ -390,6 +457,8 @@ static void write_card(void)
     (void)snprintf(bench_rows[3].reason, sizeof bench_rows[3].reason, "the golden does not hold its output");
     for (int i = 0; i < QP_PROTOCOLS; i++) bench_rows[3].time[i] = (qp_time){ .why = "not verified" };
     bench_rows[5].time[QP_PROTOCOL_HOT] = (qp_time){ .why = "the clock was low in every sample" };
+    (void)snprintf(bench_rows[6].reason, sizeof bench_rows[6].reason, "it is another one now");
+    bench_rows[6].time[QP_PROTOCOL_COLD] = bench_rows[6].time[QP_PROTOCOL_IN_MODEL] = (qp_time){ .why = "no clock" };
     static const char *const steps[] = { "prefill", "decode_step", "decode_graph" };
     for (int i = 0; i < 3; i++)
         bench.steps[i] = (qp_bench_step){ .name = steps[i],
@@ -413,6 +482,8 @@ int main(int argc, char **argv)
     (void)write_page("nothing", NULL, NULL);
     write_large();
     write_unusual();
+    write_waived();
+    write_small();
     write_hostile();
     write_card();
     write_runs();

@@ -46,7 +46,9 @@ static qp_status check_usage(void)
         return qp_fail(QP_USAGE, "there is no phase '%s'; there are decode, prefill and both", phase);
     if (prefill != NOT_GIVEN && prefill < 1) return qp_fail(QP_USAGE, "--prefill must be at least 1");
     if (context != NOT_GIVEN && context < 0) return qp_fail(QP_USAGE, "--context must not be negative");
-    if (samples < 1 || samples > 1000000) return qp_fail(QP_USAGE, "--samples must be between 1 and 1000000");
+    if (samples < 1 || samples > QP_BENCH_MAX_SAMPLES)
+        return qp_fail(QP_USAGE, "--samples must be between 1 and %d", QP_BENCH_MAX_SAMPLES);
+    if (run_options.seed < 0) return qp_fail(QP_USAGE, "--seed must not be negative");
     if (json_path && !*json_path) return qp_fail(QP_USAGE, "--json needs the name of a file");
     if (html_path && !*html_path) return qp_fail(QP_USAGE, "--html needs the name of a file");
     if (profile && json_path) return qp_fail(QP_USAGE, "--profile times nothing, so there is nothing for --json");

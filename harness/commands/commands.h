@@ -26,6 +26,8 @@ enum {
 int qp_exit_of_report(const qp_report *report);
 int qp_exit_of_bench(const qp_bench_report *report);
 int qp_exit_of_changes(const qp_changes *changes);
+/* Of two exit codes that say what was found, what a merge should hear: 1 before 5, 4 and 0. */
+int qp_worse_exit(int a, int b);
 
 typedef struct qp_command {
     const char *name;

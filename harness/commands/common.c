@@ -11,8 +11,10 @@
 
 int qp_exit_of_report(const qp_report *report)
 {
-    if (report->row_count == 0) return QP_EXIT_NOTHING;
-    return report->summary.verdict == QP_VERDICT_PASS ? QP_EXIT_OK : QP_EXIT_VERDICT;
+    const bool nothing_else = report->complete && report->not_compared_count == 0 && report->problem_count == 0;
+    if (report->row_count == 0 && nothing_else) return QP_EXIT_NOTHING;
+    if (report->summary.verdict != QP_VERDICT_PASS) return QP_EXIT_VERDICT;
+    return report->slower ? QP_EXIT_SLOWER : QP_EXIT_OK;
 }
 
 int qp_exit_of_bench(const qp_bench_report *report)
@@ -23,9 +25,24 @@ int qp_exit_of_bench(const qp_bench_report *report)
 
 int qp_exit_of_changes(const qp_changes *changes)
 {
-    if (changes->compared == 0) return QP_EXIT_NOTHING;
-    if (qp_changes_are_bad(changes)) return QP_EXIT_VERDICT;
-    return changes->speed_counts[QP_SPEED_SLOWER] > 0 ? QP_EXIT_SLOWER : QP_EXIT_OK;
+    switch (qp_changes_judge(changes)) {
+    case QP_CHANGES_NOTHING: return QP_EXIT_NOTHING;
+    case QP_CHANGES_SLOWER: return QP_EXIT_SLOWER;
+    case QP_CHANGES_NOT_WORSE: return QP_EXIT_OK;
+    case QP_CHANGES_WORSE: break;
+    }
+    return QP_EXIT_VERDICT;
+}
+
+int qp_worse_exit(int a, int b)
+{
+    static const int order[] = { QP_EXIT_OK, QP_EXIT_SLOWER, QP_EXIT_NOTHING, QP_EXIT_VERDICT };
+    int rank_a = 0, rank_b = 0;
+    for (int i = 0; i < (int)(sizeof order / sizeof *order); i++) {
+        if (order[i] == a) rank_a = i;
+        if (order[i] == b) rank_b = i;
+    }
+    return rank_a > rank_b ? a : b;
 }
 
 static qp_status select_implementations(const qp_run_options *options, qp_selection *selection)

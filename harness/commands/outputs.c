@@ -1,11 +1,19 @@
 #include "outputs.h"
 
 #include <errno.h>
+#include <libgen.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "../../reports/reports.h"
+
+bool qp_outputs_is_file(const char *path)
+{
+    struct stat found;
+    return stat(path, &found) != 0 || S_ISREG(found.st_mode);
+}
 
 /* The folder with those above it. */
 static qp_status make_folder(const char *folder)
@@ -17,20 +25,59 @@ static qp_status make_folder(const char *folder)
         (void)mkdir(path, 0777);
         *slash = '/';
     }
-    const bool made = mkdir(path, 0777) == 0 || errno == EEXIST;
-    const int reason = errno;
+    const int reason = mkdir(path, 0777) == 0 || errno == EEXIST ? 0 : errno;
     free(path);
-    return made ? QP_OK
-                : qp_fail(QP_IO, "the folder '%s' for the report cannot be made: %s; choose another", folder,
-                          strerror(reason));
+    if (reason)
+        return qp_fail(QP_IO, "the folder '%s' for the report cannot be made: %s; choose another", folder,
+                       strerror(reason));
+    return access(folder, W_OK | X_OK) == 0
+               ? QP_OK
+               : qp_fail(QP_IO, "'%s' for the report is no folder that can be written to; choose another", folder);
+}
+
+/* Whether a file can be made there, as far as its folder says. */
+static qp_status check_folder_of(const char *path)
+{
+    char *copy = strdup(path);
+    if (!copy) return qp_fail(QP_NO_MEMORY, "no memory for the path of the report");
+    const bool writable = access(dirname(copy), W_OK | X_OK) == 0;
+    const int reason = errno;
+    free(copy);
+    return writable || access(path, W_OK) == 0 /* a pipe or a device */
+               ? QP_OK
+               : qp_fail(QP_IO, "report '%s' cannot be written: %s; choose another path", path, strerror(reason));
 }
 
 qp_status qp_outputs_prepare(const qp_outputs *outputs)
 {
-    const char *const names[] = { outputs->folder, outputs->json, outputs->junit, outputs->markdown, outputs->html };
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-        if (names[i] && !*names[i]) return qp_fail(QP_USAGE, "the name of a report's file must not be empty");
+    const char *const files[] = { outputs->json, outputs->junit, outputs->markdown, outputs->html };
+    enum { FILES = sizeof files / sizeof *files };
+    if (outputs->folder && !*outputs->folder)
+        return qp_fail(QP_USAGE, "the name of a report's folder must not be empty");
+    for (int i = 0; i < FILES; i++) {
+        if (!files[i]) continue;
+        if (!*files[i]) return qp_fail(QP_USAGE, "the name of a report's file must not be empty");
+        for (int j = 0; j < i; j++)
+            if (files[j] && !strcmp(files[i], files[j]) && qp_outputs_is_file(files[i]))
+                return qp_fail(QP_USAGE, "two forms of the report would be written to '%s'", files[i]);
+        QP_TRY(check_folder_of(files[i]));
+    }
     return outputs->folder ? make_folder(outputs->folder) : QP_OK;
+}
+
+enum { FILE_NAMES = 5 };
+static const char *const file_names[FILE_NAMES] = { "report.html", "report.json", "junit.xml", "summary.md",
+                                                    "bench.json" };
+
+qp_status qp_outputs_forget(const qp_outputs *outputs)
+{
+    for (int i = 0; outputs->folder && i < FILE_NAMES; i++) {
+        char *path = NULL;
+        QP_TRY(qp_outputs_path(outputs->folder, file_names[i], &path));
+        (void)unlink(path);
+        free(path);
+    }
+    return QP_OK;
 }
 
 qp_status qp_outputs_path(const char *folder, const char *name, char **path)
@@ -42,12 +89,6 @@ qp_status qp_outputs_path(const char *folder, const char *name, char **path)
     return QP_OK;
 }
 
-bool qp_outputs_is_file(const char *path)
-{
-    struct stat found;
-    return stat(path, &found) != 0 || S_ISREG(found.st_mode);
-}
-
 qp_status qp_outputs_json_path(const qp_outputs *outputs, char **path)
 {
     *path = NULL;
@@ -57,10 +98,12 @@ qp_status qp_outputs_json_path(const qp_outputs *outputs, char **path)
     return *path ? QP_OK : qp_fail(QP_NO_MEMORY, "no memory for the path of the report");
 }
 
-static qp_status append_step_summary(const qp_report *report)
+void qp_outputs_append_step_summary(const qp_outputs *outputs, const qp_report *report)
 {
     const char *path = getenv("GITHUB_STEP_SUMMARY");
-    return path && *path ? qp_report_append_markdown(report, path) : QP_OK;
+    if (!path || !*path || !(outputs->folder || outputs->markdown)) return;
+    if (qp_report_append_markdown(report, path) != QP_OK)
+        fprintf(stderr, "qwen3-parity: the step's summary is not there: %s.\n", qp_last_error());
 }
 
 static qp_status write_files(const qp_outputs *o, const qp_report *report, const qp_bench_report *bench, FILE *stream)
@@ -75,22 +118,21 @@ static qp_status write_files(const qp_outputs *o, const qp_report *report, const
     return QP_OK;
 }
 
+/* A path in the folder for each name; the caller frees what there is, whatever happened. */
+static qp_status make_paths(const char *folder, char *paths[])
+{
+    for (int i = 0; i < FILE_NAMES; i++) QP_TRY(qp_outputs_path(folder, file_names[i], &paths[i]));
+    return QP_OK;
+}
+
 static qp_status write_folder(const char *folder, const qp_report *report, const qp_bench_report *bench, FILE *stream)
 {
-    char *json = NULL, *junit = NULL, *markdown = NULL, *html = NULL, *times = NULL;
-    qp_status status = qp_outputs_path(folder, "report.json", &json);
-    if (status == QP_OK) status = qp_outputs_path(folder, "junit.xml", &junit);
-    if (status == QP_OK) status = qp_outputs_path(folder, "summary.md", &markdown);
-    if (status == QP_OK) status = qp_outputs_path(folder, "report.html", &html);
-    if (status == QP_OK) status = qp_outputs_path(folder, "bench.json", &times);
-    const qp_outputs all = { .json = json, .junit = junit, .markdown = markdown, .html = html };
+    char *paths[FILE_NAMES] = { NULL };
+    qp_status status = make_paths(folder, paths);
+    const qp_outputs all = { .html = paths[0], .json = paths[1], .junit = paths[2], .markdown = paths[3] };
     if (status == QP_OK) status = write_files(&all, report, bench, stream);
-    if (status == QP_OK && bench) status = qp_bench_write_json(bench, times);
-    free(json);
-    free(junit);
-    free(markdown);
-    free(html);
-    free(times);
+    if (status == QP_OK && bench) status = qp_bench_write_json(bench, paths[4]);
+    for (int i = 0; i < FILE_NAMES; i++) free(paths[i]);
     return status;
 }
 
@@ -98,6 +140,5 @@ qp_status qp_outputs_write(const qp_outputs *outputs, const qp_report *report, c
                            FILE *stream)
 {
     QP_TRY(write_files(outputs, report, bench, stream));
-    if (outputs->folder) QP_TRY(write_folder(outputs->folder, report, bench, stream));
-    return outputs->folder || outputs->markdown ? append_step_summary(report) : QP_OK;
+    return outputs->folder ? write_folder(outputs->folder, report, bench, stream) : QP_OK;
 }

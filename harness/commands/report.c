@@ -23,6 +23,7 @@ static qp_status show_bench(const qp_bench_report *bench, qp_terminal_style styl
     qp_bench_print(bench, style, stdout);
     *exit_code = qp_exit_of_bench(bench);
     if (!outputs.html) return QP_OK;
+    QP_TRY(qp_outputs_prepare(&outputs));
     QP_TRY(qp_write_html(NULL, bench, outputs.html));
     printf("page    %s\n", outputs.html);
     return QP_OK;
@@ -36,7 +37,8 @@ static qp_status show(const qp_saved_report *first, const qp_saved_report *secon
     if (first->is_bench) return show_bench(&first->bench, style, exit_code);
     QP_TRY(qp_outputs_prepare(&outputs));
     qp_report_print(&first->verify, style, stdout);
-    *exit_code = qp_exit_of_report(&first->verify);
+    *exit_code =
+        qp_worse_exit(qp_exit_of_report(&first->verify), second ? qp_exit_of_bench(&second->bench) : QP_EXIT_OK);
     return qp_outputs_write(&outputs, &first->verify, second ? &second->bench : NULL, stdout);
 }
 
@@ -53,6 +55,6 @@ static qp_status run(int *exit_code)
 
 const qp_command qp_command_report = { "report", "show a saved report again, in any form",
                                        "Reads what verify or bench wrote with --json, or the rows of a verify that did "
-                                       "not end (FILE.rows.jsonl), and gives the same\n"
-                                       "exit code as the run. Together they make one page.",
+                                       "not end (FILE.rows.jsonl), and gives the\n"
+                                       "exit code that says what it found. Together they make one page.",
                                        options, run };

@@ -69,17 +69,33 @@ static qp_status measure_again(const job *j, const qp_run_context *context, cons
     return status;
 }
 
+/* What the reports say of times that are over the baseline's. */
+static void say_slower(const job *j, const qp_changes *changes, char *text, size_t size)
+{
+    const qp_speed_change *worst = NULL;
+    for (int i = 0; i < changes->speed_count; i++) {
+        const qp_speed_change *speed = &changes->speeds[i];
+        if (speed->speed == QP_SPEED_SLOWER && (!worst || speed->factor > worst->factor)) worst = speed;
+    }
+    if (!worst) return;
+    (void)snprintf(text, size,
+                   "%lld of %d times are slower than in %s by more than %.3g times; most %s, %s: %.2f times",
+                   (long long)changes->speed_counts[QP_SPEED_SLOWER], changes->speed_count, j->run->baseline,
+                   changes->max_slow_down, worst->key, worst->protocol, worst->factor);
+}
+
 /* QP_UNSUPPORTED if the baseline was measured elsewhere or otherwise. *bench is the caller's to close. */
 static qp_status compare_speed(const job *j, const qp_run_context *context, const qp_golden *golden,
-                               qp_bench_report *bench, int *exit_code)
+                               qp_bench_report *bench, char *slower, size_t size, int *exit_code)
 {
     qp_changes changes;
     QP_TRY(measure_again(j, context, golden, bench));
     QP_TRY(qp_changes_of_bench(j->baseline, bench, j->run->max_slow_down, &changes));
     printf("\ntimes   beside %s\n", j->run->baseline);
     qp_changes_print(&changes, (qp_terminal_style){ .color = qp_wants_color(stdout) }, stdout);
-    *exit_code = qp_exit_of_changes(&changes);
-    const bool unfair = changes.unfair;
+    *exit_code = qp_worse_exit(qp_exit_of_bench(bench), qp_exit_of_changes(&changes));
+    say_slower(j, &changes, slower, size);
+    const bool unfair = changes.unfair || strcmp(j->baseline->plan, bench->plan) != 0;
     qp_changes_close(&changes);
     return unfair ? qp_fail(QP_UNSUPPORTED,
                             "times cannot be compared with %s, which was made elsewhere or otherwise (above): make a "
@@ -93,19 +109,23 @@ static qp_status conclude(const job *j, const qp_run_context *context, const qp_
                           qp_journal *journal, int *exit_code)
 {
     qp_bench_report bench = { 0 };
-    char today[11];
+    char today[11], slower[512] = "", complaint[1024] = "";
     int speed = QP_EXIT_OK;
     qp_gate_today(today);
     if (j->gate) QP_TRY(qp_gate_judge(j->gate, j->run, today, report));
     qp_report_print(report, (qp_terminal_style){ qp_wants_color(stdout), every_row }, stdout);
     *exit_code = qp_exit_of_report(report);
     const bool timed = j->baseline && *exit_code == QP_EXIT_OK;
-    const qp_status timing = timed ? compare_speed(j, context, golden, &bench, &speed) : QP_OK;
-    if (*exit_code == QP_EXIT_OK) *exit_code = speed;
+    const qp_status timing = timed ? compare_speed(j, context, golden, &bench, slower, sizeof slower, &speed) : QP_OK;
+    if (timing != QP_OK) (void)snprintf(complaint, sizeof complaint, "%s", qp_last_error());
+    *exit_code = qp_worse_exit(*exit_code, speed);
+    if (*slower) report->slower = slower;
     const qp_status status = qp_outputs_write(&j->outputs, report, bench.row_count > 0 ? &bench : NULL, stdout);
+    qp_outputs_append_step_summary(&j->outputs, report);
     qp_bench_close(&bench);
+    report->slower = NULL; /* which is this function's */
     qp_journal_close(journal, status == QP_OK);
-    return timing == QP_OK ? status : timing;
+    return timing == QP_OK ? status : qp_fail(timing, "%s", complaint);
 }
 
 static qp_status verify(const job *j, const qp_run_context *context, const qp_golden *golden, int *exit_code)
@@ -140,6 +160,7 @@ static qp_status run_job(job *j, int *exit_code)
     qp_run_context context;
     qp_golden *golden = NULL;
     QP_TRY(qp_outputs_prepare(&j->outputs));
+    QP_TRY(qp_outputs_forget(&j->outputs));
     QP_TRY(qp_default_path(&j->golden, "qwen3-tiny.h5", embedded_golden));
     if (j->run) QP_TRY(qp_gate_require_golden(j->run, j->golden));
     qp_status status = qp_run_open(&j->options, &context);
@@ -152,23 +173,16 @@ static qp_status run_job(job *j, int *exit_code)
 
 /* ---- The runs of a gate. ---- */
 
-/* What a merge should hear first comes last. */
-static int worse(int a, int b)
-{
-    static const int order[] = { QP_EXIT_OK, QP_EXIT_SLOWER, QP_EXIT_NOTHING, QP_EXIT_VERDICT };
-    int rank_a = 0, rank_b = 0;
-    for (int i = 0; i < (int)(sizeof order / sizeof *order); i++) {
-        if (order[i] == a) rank_a = i;
-        if (order[i] == b) rank_b = i;
-    }
-    return rank_a > rank_b ? a : b;
-}
-
 /* Before the work begins. The caller closes *baseline, whatever happened. */
 static qp_status open_baseline(const char *path, qp_saved_report *baseline)
 {
     QP_TRY(qp_saved_report_open(path, baseline));
-    return baseline->is_bench ? QP_OK : qp_fail(QP_FORMAT, "the baseline %s is no report of bench", path);
+    const qp_bench_report *bench = &baseline->bench;
+    if (!baseline->is_bench) return qp_fail(QP_FORMAT, "the baseline %s is no report of bench", path);
+    bool fits = bench->complete && bench->samples >= 1 && bench->samples <= QP_BENCH_MAX_SAMPLES;
+    for (int i = 0; i < bench->step_count; i++)
+        fits = fits && bench->steps[i].tokens >= 1 && bench->steps[i].context >= 0;
+    return fits ? QP_OK : qp_fail(QP_FORMAT, "the baseline %s is of no whole run that can be made again", path);
 }
 
 static qp_status run_of_gate(const qp_gate *gate, qp_gate_run *run, int *exit_code)
@@ -178,6 +192,9 @@ static qp_status run_of_gate(const qp_gate *gate, qp_gate_run *run, int *exit_co
     job j = { .options = run_options, .golden = run->golden, .only = run->only, .gate = gate, .run = run };
     j.options.model = run->model;
     j.options.plan = run->plan;
+    if (run->backend && strcmp(run_options.backend, "cpu") != 0 && strcmp(run_options.backend, run->backend) != 0)
+        return qp_fail(QP_USAGE, "run '%s' is for the backend %s, and --backend says %s", run->name, run->backend,
+                       run_options.backend);
     if (run->backend) j.options.backend = run->backend;
     for (int i = 0; i < run->fuse_count; i++) j.options.fuse.items[j.options.fuse.count++] = run->fuse[i];
     for (int i = 0; i < run->impl_count; i++) j.options.impl.items[j.options.impl.count++] = run->impl[i];
@@ -221,6 +238,7 @@ static qp_status run_gate(int *exit_code)
     if (outputs.json || outputs.junit || outputs.markdown || outputs.html)
         return qp_fail(QP_USAGE,
                        "with --gate there may be several runs: --report DIR gives each a folder with its files");
+    QP_TRY(qp_outputs_prepare(&outputs));
     QP_TRY(qp_gate_open(gate_path, &gate));
     qp_status status = check_runs(gate);
     *exit_code = QP_EXIT_OK;
@@ -228,7 +246,7 @@ static qp_status run_gate(int *exit_code)
         int code = QP_EXIT_NOTHING;
         if (!is_chosen(qp_gate_run_at(gate, i)->name)) continue;
         status = run_of_gate(gate, qp_gate_run_at(gate, i), &code);
-        *exit_code = worse(*exit_code, code);
+        *exit_code = qp_worse_exit(*exit_code, code);
         if (i + 1 < qp_gate_run_count(gate)) printf("\n");
     }
     qp_gate_close(gate);

@@ -22,7 +22,7 @@
   }
 
   const grouped = (number) => number.toLocaleString("en-US");
-  const short = (number) => (number === null ? "not finite" : number === 0 ? "0" : number.toExponential(2));
+  const short = (number) => (!Number.isFinite(number) ? "not finite" : number === 0 ? "0" : number.toExponential(2));
 
   function seconds(value) {
     for (const [unit, size] of [["s", 1], ["ms", 1e-3], ["µs", 1e-6]])
@@ -145,12 +145,12 @@
       pass: /(^|\/)prefill$/.test(path) ? "prefill" : "decode",
       elements: row.shape.reduce((product, extent) => product * extent, 1),
       more: row.differ > 0 ? more[differing++] : undefined,
+      leftOut: element.dataset.n?.split(",").map(Number), /* of each error: pairs that are not finite */
     });
   });
   const rowOf = new Map(rows.map((row) => [row.element, row]));
-  /* The first local row that failed, or else the first that did not pass. */
-  const whereToStart = () => rows.find((row) => row.mode === "local" && row.verdict === "fail") ??
-    rows.find((row) => row.verdict !== "pass");
+  /* The row that the card on the first screen leads to, if there is one. */
+  const whereToStart = () => rowOf.get(document.getElementById(find(".start .key a")?.hash.slice(1)));
   const distinct = (values) => [...new Set(values)];
 
   /* ---- Bits as numbers. ---- */
@@ -237,7 +237,7 @@
   function worstTable(row) {
     const cell = (bits) => make("td", {}, make("code", {}, "0x" + bits.padStart(width[row.dtype], "0")),
       plain(valueOf(bits, row.dtype)));
-    const lines = row.more[1].split(";").map((element) => {
+    const lines = row.more[1].split(";").filter(Boolean).map((element) => {
       const [index, golden, ours, fp64] = element.split(" "), exact = doubleOf(fp64);
       return make("tr", {}, make("td", {}, positionOf(Number(index), row)), cell(golden), cell(ours),
         make("td", {}, make("code", {}, exact.hex), plain(exact.value)),
@@ -250,29 +250,34 @@
 
   function errorTable(row) {
     const most = row.more ? row.more.slice(3, 6) : [0, undefined, undefined];
+    const number = (text) => make("td", { className: "number" }, text);
     const lines = [["ours − golden", row.oursGolden], ["ours − fp64", row.oursFp64], ["golden − fp64", row.goldenFp64]]
-      .map(([name, rms], index) => make("tr", {}, make("td", {}, name), make("td", { className: "number" }, short(rms)),
-        make("td", { className: "number" }, most[index] === undefined ? "" : short(most[index]))));
-    const head = ["error", "rms", "largest"].map((name, index) =>
+      .map(([name, rms], index) => make("tr", {}, make("td", {}, name), number(short(rms)),
+        number(most[index] === undefined ? "" : short(most[index])),
+        ...(row.leftOut ? [number(grouped(row.leftOut[index]))] : [])));
+    const head = ["error", "rms", "largest", ...(row.leftOut ? ["left out as not finite"] : [])].map((name, index) =>
       make("th", { scope: "col", className: index ? "number" : "" }, name));
-    return make("table", {}, make("thead", {}, make("tr", {}, ...head)), make("tbody", {}, ...lines));
+    return make("table", { id: "errors" }, make("thead", {}, make("tr", {}, ...head)), make("tbody", {}, ...lines));
   }
 
   /* Where the difference of a carried row came from, in words. */
   function originOf(row) {
     if (row.cameIn === null || !row.more) return [];
     const [cameIn, added] = row.more.slice(7);
-    const share = (count, rms) => `${grouped(count)} elements (rms ${short(rms)})`;
+    const without = (count) => (count ? `, without ${grouped(count)} pairs that are not finite` : "");
+    const share = (count, rms, leftOut) => `${grouped(count)} elements (rms ${short(rms)}${without(leftOut)})`;
     return [make("p", { className: "origin" },
-      make("b", {}, "Came in"), ` with the inputs: ${share(cameIn, row.cameIn)}. `,
-      make("b", {}, "Added"), ` by this kernel on PyTorch’s inputs: ${share(added, row.added)}.`)];
+      make("b", {}, "Came in"), ` with the inputs: ${share(cameIn, row.cameIn, row.leftOut?.[3])}. `,
+      make("b", {}, "Added"), ` by this kernel on PyTorch’s inputs: ${share(added, row.added, row.leftOut?.[4])}.`)];
   }
 
   function describe(row) {
     const signs = { pass: "✓ ", fail: "✗ ", untrusted: "? ", waived: "~ " };
     const tags = [row.mode, `${row.dtype} [${row.shape.join(", ")}]`, row.operation, `kernel ${row.implementation}`,
       row.order, row.gate === "exact" ? "" : `gate: ${row.gate}`].filter(Boolean);
-    const counts = row.why || `${grouped(row.differ)} of ${grouped(row.elements)} elements differ`;
+    /* How many differ comes first. Most reasons begin with that. */
+    const counts = `${grouped(row.differ)} of ${grouped(row.elements)} elements differ`;
+    const why = row.why.startsWith(`${row.differ} of `) ? [row.why] : [counts, row.why].filter(Boolean);
     const far = row.more ? `99 % of the pairs are at most ${grouped(row.more[2])} ulp apart.` : "";
     const zeros = row.more?.[6] ? ` ${grouped(row.more[6])} zeros have the other sign.` : "";
     const link = make("a", { href: "#" + row.element.id }, row.key);
@@ -281,14 +286,15 @@
       make("p", { className: "tags" },
         make("span", { className: "verdict " + row.verdict }, signs[row.verdict] + row.verdict),
         ...tags.map((tag) => make("span", {}, tag))),
-      make("p", { className: "why" }, make("b", {}, counts)),
+      ...why.map((text) => make("p", { className: "why" }, make("b", {}, text))),
       ...(far ? [make("p", { className: "soft" }, far + zeros)] : []),
       ...originOf(row),
       make("div", { className: "parts" },
         make("div", {}, make("h4", {}, "Distances"),
           make("div", { className: "chart" }, make("canvas", { id: "histogram" }))),
-        ...(!row.more ? []
-          : [make("div", { className: "scroll", tabIndex: 0 }, make("h4", {}, "Worst elements"), worstTable(row))]),
+        ...(!row.more?.[1] ? []
+          : [make("div", { className: "scroll", tabIndex: 0, role: "region", ariaLabel: "worst elements" },
+            make("h4", {}, "Worst elements"), worstTable(row))]),
         make("div", {}, make("h4", {}, "Errors"), errorTable(row))));
     find("#histogram").setAttribute("role", "img");
     find("#histogram").setAttribute("aria-label", "histogram of the distances in ulp");
@@ -321,7 +327,21 @@
     choose(row);
     row.element.scrollIntoView({ block: "nearest" });
     chosen.scrollIntoView({ block: "start" });
+    linkOf(row).focus({ preventScroll: true }); /* which the browser took away when it followed the address */
   }
+
+  /* Also where the address names the row already, and so does not change. */
+  function goTo(row) {
+    if (rowOfAddress() === row) followAddress();
+    else location.hash = row.element.id;
+  }
+
+  addEventListener("click", (event) => {
+    const link = event.target.closest("a"), isElsewhere = event.ctrlKey || event.metaKey || event.shiftKey;
+    if (isElsewhere || !link?.hash || link.hash !== location.hash || !rowOfAddress()) return;
+    event.preventDefault();
+    followAddress();
+  });
 
   /* ---- Sorting, and filtering. Of thousands of rows only those are laid out that were scrolled to. ---- */
 
@@ -330,8 +350,19 @@
   let filterParts = null, sorted = rows, listed = rows, shown = 0;
 
   const byText = (a, b) => (a < b ? -1 : a > b ? 1 : 0);
-  const byNumber = (a, b) => (a ?? -1) - (b ?? -1); /* where there is none, behind 0 */
+  /* Where there is none, it is below 0; what is not finite is above all. */
+  const placeAmong = (number) => (number === null ? -1 : Number.isNaN(number) ? Infinity : number);
+  const byNumber = (a, b) => byText(placeAmong(a), placeAmong(b));
   const weight = (row, name) => (name === "shape" ? row.elements : row[name]);
+
+  /* Tab stops at one key of the table, and then leaves it. */
+  const linkOf = (row) => find("a", row.element);
+  let stop = null;
+  function stopAt(row) {
+    if (stop) linkOf(stop).tabIndex = -1;
+    stop = row;
+    if (stop) linkOf(stop).tabIndex = 0;
+  }
 
   function showUpTo(count) {
     for (; shown < Math.min(count, listed.length); shown++) listed[shown].element.classList.add("on");
@@ -342,6 +373,7 @@
     listed = sorted.filter(fits);
     shown = 0;
     showUpTo(PORTION);
+    if (!listed.slice(0, shown).includes(stop)) stopAt(listed[0] ?? null);
   }
 
   /* First click on figures: the largest first. A third one gives the order of the plan back. */
@@ -403,8 +435,11 @@
     });
     body.addEventListener("click", (event) => {
       const row = rowOf.get(event.target.closest("tr"));
-      if (row && !event.target.closest("a")) choose(row);
+      if (!row || event.target.closest("a")) return;
+      choose(row);
+      stopAt(row);
     });
+    body.addEventListener("focusin", (event) => stopAt(rowOf.get(event.target.closest("tr"))));
     const box = table.parentElement;
     box.addEventListener("scroll", () => {
       if (box.scrollTop + 3 * box.clientHeight > box.scrollHeight) showUpTo(shown + PORTION);
@@ -426,7 +461,7 @@
 
   /* The same rule as in reports/html_map.c. */
   function look(cell) {
-    const equal = { "": { level: 0, letter: "0" }, fail: { level: 4, letter: "!" } };
+    const equal = { pass: { level: 0, letter: "0" }, fail: { level: 4, letter: "!" } };
     if (!cell.differ) return equal[cell.verdict] ?? { level: 5, letter: "?" };
     const share = cell.elements > 0 ? cell.differ / cell.elements : 1;
     const level = share < 0.001 ? 1 : share < 0.01 ? 2 : share < 0.1 ? 3 : 4;
@@ -434,16 +469,17 @@
     return { level, letter };
   }
 
+  const badness = { pass: 0, waived: 1, untrusted: 2, fail: 3 };
   function poolRows(some) {
-    const cell = { elements: 0, differ: 0, ulp: 0, stray: 0, verdict: "", first: null, rows: some.length };
+    const cell = { elements: 0, differ: 0, ulp: 0, stray: 0, verdict: "pass", first: null, rows: some.length };
     for (const row of some) {
       cell.elements += row.elements;
       cell.differ += row.differ;
       cell.ulp = Math.max(cell.ulp, row.ulp);
       cell.stray += row.more ? row.more[0].at(-1) - row.more[6] : 0;
-      if (row.verdict !== "pass") {
-        cell.first ??= row;
-        if (cell.verdict !== "fail") cell.verdict = row.verdict;
+      if (badness[row.verdict] > badness[cell.verdict]) {
+        cell.verdict = row.verdict;
+        cell.first = row;
       }
     }
     return cell;
@@ -498,9 +534,10 @@
   /* ---- The error along the depth. ---- */
 
   const depth = { path: "", mode: "local" };
+  const drawn = rows.filter((row) => row.dtype !== "i64");
 
   function depthChart() {
-    const some = rows.filter((row) => row.path === depth.path && row.mode === depth.mode && row.dtype !== "i64");
+    const some = drawn.filter((row) => row.path === depth.path && row.mode === depth.mode);
     const lines = [["ours − golden", "oursGolden", "red", [], "circle"],
       ["golden − fp64", "goldenFp64", "gold", [5, 4], false],
       ["ours − fp64", "oursFp64", "blue", [], false]]; /* an earlier one is drawn over a later one */
@@ -515,9 +552,10 @@
       if (layer < 0 || layer === some[index - 1]?.layer) return null;
       return layer % each ? "" : layers > 8 ? String(layer) : `layer ${layer}`;
     };
-    /* Of many points only those that no line leads to. */
-    const isPoint = ({ dataset: { data }, dataIndex: at }) => some.length < 200 ||
-      (data[at] > floor && (data[at - 1] === floor || data[at + 1] === floor));
+    /* Of many points, and of lines without, only those that no line leads to. */
+    const isJoined = (a, b) => Number.isFinite(a) && Number.isFinite(b) && (a === floor) === (b === floor);
+    const isAlone = ({ dataset: { data }, dataIndex: at }) =>
+      !isJoined(data[at], data[at - 1]) && !isJoined(data[at], data[at + 1]);
     return {
       type: "line",
       data: {
@@ -526,14 +564,14 @@
           label, data: some.map((row) => raised(row[name], floor)),
           borderColor: colour(tint), backgroundColor: colour(tint),
           borderDash: dash, borderWidth: 2, pointStyle: point || "circle", pointHitRadius: 8,
-          pointRadius: (item) => (point && isPoint(item) ? 2.5 : 0), clip: 6,
+          pointRadius: (item) => ((point && some.length < 200) || isAlone(item) ? 2.5 : 0), clip: 6,
           segment: { borderColor: (part) => (jumps(part) ? "transparent" : undefined) },
           hidden: name === "cameIn" || name === "added",
         })),
       },
       options: {
         interaction: { mode: "index", intersect: false },
-        onClick: (event, items) => { if (items.length) location.hash = some[items[0].index].element.id; },
+        onClick: (event, items) => { if (items.length) goTo(some[items[0].index]); },
         plugins: {
           legend: { position: "bottom", labels: { usePointStyle: false, boxHeight: 1, boxWidth: 26 } },
           tooltip: { callbacks: {
@@ -552,9 +590,13 @@
   }
 
   function openDepth() {
-    const paths = distinct(rows.map((row) => row.path)), modes = distinct(rows.map((row) => row.mode));
+    if (!drawn.length) {
+      for (const part of findAll("#depth, nav a[href='#depth']")) part.hidden = true;
+      return;
+    }
+    const paths = distinct(drawn.map((row) => row.path)), modes = distinct(drawn.map((row) => row.mode));
     const start = whereToStart();
-    depth.path = start?.path ?? paths[0];
+    depth.path = paths.includes(start?.path) ? start.path : paths[0];
     depth.mode = start && modes.includes("carried") ? "carried" : modes[0];
     const change = (name) => (value) => { depth[name] = value; show("depth-chart", depthChart); };
     const path = choice("Pass", paths.map((name) => [name, name]), change("path"));
@@ -707,6 +749,7 @@
   /* ---- The page. ---- */
 
   if (body) {
+    for (const row of rows) linkOf(row).tabIndex = -1;
     openFilter();
     openTable();
   }
