@@ -3,7 +3,7 @@
 # golden/requirements.txt, Nsight Compute and compute-sanitizer of the CUDA toolkit.
 #   usage: reports/on_card.sh OUT STEP...      steps: tests tiny orders shapes fused faults lengths twin generate sanitize
 #                                                          sanitize_fused profile bench fused_bench pieces nodes dependencies
-#                                                          cascade repeats probe publish
+#                                                          cascade repeats gate probe publish
 # `publish` turns what the other steps left in OUT into reports/published, on any machine; what they did not leave stays.
 # `pieces` is to follow `fused_bench` in one call, so that ours and PyTorch's times are of the same card.
 # PROGRAM and TESTS name the built program and the folder of the built tests; WORK is a folder with room for 30 GB.
@@ -290,6 +290,21 @@ repeats() {
     done
 }
 
+# The gate of examples/ci for a card: with a baseline of the same program, and with one twice as fast.
+gate() {
+    local folder=$WORK/gate
+    mkdir -p "$folder"
+    cp examples/ci/gate-gpu.json "$folder/gate-gpu.json"
+    "$PROGRAM" bench --backend cuda --plan fused --json "$folder/baseline.json" >"$OUT/gate-baseline.txt" || FAILED=1
+    keep gate.txt 8 exits_with 0 "$PROGRAM" verify --gate "$folder/gate-gpu.json" --report "$OUT/gate"
+    python3 -c 'import re, sys
+path = sys.argv[1]
+text = open(path).read()
+text = re.sub(r"(?<=_ns\":\t)[0-9.e+]+", lambda time: str(float(time.group()) / 2), text)
+open(path, "w").write(text)' "$folder/baseline.json"
+    keep gate-slower.txt 8 exits_with 4 "$PROGRAM" verify --gate "$folder/gate-gpu.json" --run fused --report "$OUT/gate"
+}
+
 # ---- publishing ----
 
 # The card that a file of OUT names, as the published files' names have it: h200.
@@ -406,6 +421,7 @@ publish() {
     part profile-ncu txt profile-ncu.txt publish_profile
     part cascade txt cascade-64.txt cat "$OUT"/cascade-61.txt
     part compare txt repeat-0.6b-1.json publish_repeats
+    part gate txt gate-slower.txt cat "$OUT"/gate.txt
     part dependencies txt dependencies.txt publish_dependencies
     part verify-cuda md verify-8b-cublas.txt publish_verify_cuda
     part verify-fused md verify-0.6b-fused.txt publish_verify_fused
@@ -418,7 +434,7 @@ publish() {
 for step in "$@"; do
     case $step in
     tests | tiny | orders | shapes | fused | faults | lengths | twin | generate | sanitize | sanitize_fused | profile | bench | \
-        fused_bench | pieces | nodes | dependencies | cascade | repeats | probe | publish) "$step" ;;
+        fused_bench | pieces | nodes | dependencies | cascade | repeats | gate | probe | publish) "$step" ;;
     *) echo "on_card.sh: there is no step '$step'" >&2; exit 2 ;;
     esac
 done
