@@ -9,6 +9,7 @@
 
 #include "../model/json.h"
 #include "../reports/reports.h"
+#include "check_files.h"
 #include "check_main.h"
 #include "check_report_by_hand.h"
 
@@ -340,6 +341,28 @@ START_TEST(test_json_overwrites_whole_and_leaves_nothing_beside)
 }
 END_TEST
 
+/* As many failing rows as several models have. */
+START_TEST(test_json_of_many_rows_is_written_at_once)
+{
+    enum { MANY = 5000 };
+    size_t bytes[2];
+    qp_row *many = malloc(MANY * sizeof *many);
+    ck_assert_ptr_nonnull(many);
+    for (int i = 0; i < MANY; i++) many[i] = rows[2];
+    report.rows = many;
+    for (int half = 0; half < 2; half++) {
+        report.row_count = half ? MANY / 2 : MANY;
+        qp_report_summarise(&report);
+        const double start = files_cpu_seconds();
+        ck_assert_int_eq(qp_report_write_json(&report, json_path), QP_OK);
+        ck_assert_double_lt(files_cpu_seconds() - start, FILES_SLOWER);
+        free(files_read(json_path, &bytes[half]));
+    }
+    ck_assert_uint_lt(bytes[0], 2 * bytes[1]);
+    free(many);
+}
+END_TEST
+
 /* A link stays a link: what is no plain file is written through, never replaced. */
 START_TEST(test_json_replaces_nothing_but_a_file)
 {
@@ -429,6 +452,7 @@ Suite *reports_suite(void)
     tcase_add_checked_fixture(json, setup, teardown);
     tcase_add_test(json, test_json_holds_the_report);
     tcase_add_test(json, test_json_names_what_is_inside_fused_nodes);
+    tcase_add_test(json, test_json_of_many_rows_is_written_at_once);
     tcase_add_test(json, test_json_replaces_nothing_but_a_file);
     tcase_add_test(json, test_json_overwrites_whole_and_leaves_nothing_beside);
     tcase_add_test(json, test_json_that_cannot_be_written_is_io);
