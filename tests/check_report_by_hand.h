@@ -144,6 +144,16 @@ static inline void by_hand_gate(void)
     qp_report_summarise(&report);
 }
 
+/* Gives the report so many rows that fail. The caller frees the list. */
+static inline qp_row *by_hand_make_many(int count)
+{
+    qp_row *many = malloc((size_t)count * sizeof *many);
+    ck_assert_ptr_nonnull(many);
+    for (int i = 0; i < count; i++) many[i] = rows[2];
+    report.rows = many;
+    return many;
+}
+
 /* Everything that can hold foreign text holds what could steer a terminal, end a tag, a cell or a string, start a link,
  * a list, a mention or code, and bytes that are no UTF-8. */
 #define BY_HAND_HOSTILE                                                                                                \
