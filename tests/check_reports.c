@@ -167,6 +167,23 @@ START_TEST(test_terminal_names_what_is_inside_fused_nodes)
 }
 END_TEST
 
+/* Nothing in a report can steer the terminal, or begin a line, which servers for continuous integration read as commands. */
+START_TEST(test_terminal_shows_hostile_text_as_text)
+{
+    by_hand_make_hostile();
+    for (int every = 0; every < 2; every++) {
+        char *text = print(false, every == 1);
+        for (const char *c = text; *c; c++) ck_assert((unsigned char)*c >= ' ' || *c == '\n');
+        expect_no_text(text, "\xff");
+        expect_no_text(text, "\xe2\x80\xae");
+        expect_no_text(text, "\xc2\x9b");
+        expect_text(text, "# *x* _y_ ~z~");
+        for (const char *c = strstr(text, "# *x*"); c; c = strstr(c + 1, "# *x*")) ck_assert(c[-1] == '?');
+        free(text);
+    }
+}
+END_TEST
+
 START_TEST(test_terminal_nothing_compared_does_not_look_like_success)
 {
     report.row_count = 0;
@@ -441,6 +458,7 @@ Suite *reports_suite(void)
     tcase_add_test(terminal, test_terminal_colours_only_if_asked);
     tcase_add_test(terminal, test_terminal_not_compared_and_filters_are_said);
     tcase_add_test(terminal, test_terminal_names_what_is_inside_fused_nodes);
+    tcase_add_test(terminal, test_terminal_shows_hostile_text_as_text);
     tcase_add_test(terminal, test_terminal_nothing_compared_does_not_look_like_success);
     tcase_add_test(terminal, test_terminal_success_says_pass);
     suite_add_tcase(suite, terminal);
