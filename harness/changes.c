@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "grown.h"
+
 const char *qp_change_kind_name(qp_change_kind kind)
 {
     switch (kind) {
@@ -40,14 +42,6 @@ qp_changes_verdict qp_changes_judge(const qp_changes *changes)
     return speeds[QP_SPEED_SLOWER] > 0 ? QP_CHANGES_SLOWER : QP_CHANGES_NOT_WORSE;
 }
 
-/* ---- Lists that grow. ---- */
-
-static void *grown(void *list, int count, size_t size)
-{
-    const bool full = count == 0 || (count >= 16 && (count & (count - 1)) == 0); /* at 0, 16, 32, 64, ... */
-    return full ? realloc(list, (size_t)(count ? 2 * count : 16) * size) : list;
-}
-
 static qp_status no_memory(void) { return qp_fail(QP_NO_MEMORY, "no memory for what changed"); }
 
 static qp_status add_difference(qp_changes *c, const char *what, bool unfair, const char *was, const char *is)
@@ -55,7 +49,7 @@ static qp_status add_difference(qp_changes *c, const char *what, bool unfair, co
     if (!was) was = "none";
     if (!is) is = "none";
     if (!strcmp(was, is)) return QP_OK;
-    qp_difference *list = grown(c->differences, c->difference_count, sizeof *list);
+    qp_difference *list = qp_grown(c->differences, c->difference_count, sizeof *list);
     if (!list) return no_memory();
     c->differences = list;
     qp_difference *added = &list[c->difference_count++];
@@ -69,7 +63,7 @@ static qp_status add_difference(qp_changes *c, const char *what, bool unfair, co
 static qp_status add_change(qp_changes *c, qp_change_kind kind, int place, const char *key, const char *mode,
                             const char *was, const char *is)
 {
-    qp_change *list = grown(c->changes, c->change_count, sizeof *list);
+    qp_change *list = qp_grown(c->changes, c->change_count, sizeof *list);
     if (!list) return no_memory();
     c->changes = list;
     qp_change *added = &list[c->change_count++];
@@ -265,7 +259,7 @@ static qp_status add_speed(qp_changes *c, const char *key, const char *protocol,
                            const qp_statistics *is)
 {
     if (was->samples == 0) return QP_OK; /* there was no time to compare with */
-    qp_speed_change *list = grown(c->speeds, c->speed_count, sizeof *list);
+    qp_speed_change *list = qp_grown(c->speeds, c->speed_count, sizeof *list);
     if (!list) return no_memory();
     c->speeds = list;
     qp_speed_change *added = &list[c->speed_count++];

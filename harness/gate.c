@@ -9,6 +9,7 @@
 
 #include "../model/json.h"
 #include "../model/mapped_file.h"
+#include "grown.h"
 
 #define SCHEMA "qwen3-parity-gate/1"
 
@@ -308,7 +309,7 @@ static void apply_waivers(qp_gate_run *run, const char *today, qp_row *row)
 static qp_status add_problem(qp_gate_run *run, const char *what, const char *key, const char *how)
 {
     const size_t bytes = strlen(what) + strlen(key) + strlen(how) + 8;
-    char **list = realloc(run->problems, (size_t)(run->problem_count + 1) * sizeof *list);
+    char **list = qp_grown(run->problems, run->problem_count, sizeof *list);
     if (list) run->problems = list;
     char *text = malloc(bytes);
     if (!list || !text) {

@@ -4,12 +4,13 @@
 
 #include <stdint.h>
 
-/* FNV-1a, 64 bits. */
-static inline uint64_t qp_text_hash(const char *text)
+/* FNV-1a, 64 bits, of a text that goes on where `hash` is that of what stands before. */
+static inline uint64_t qp_text_hash_on(uint64_t hash, const char *text)
 {
-    uint64_t hash = UINT64_C(0xcbf29ce484222325);
     for (; *text; text++) hash = (hash ^ (unsigned char)*text) * UINT64_C(0x100000001b3);
     return hash;
 }
+
+static inline uint64_t qp_text_hash(const char *text) { return qp_text_hash_on(UINT64_C(0xcbf29ce484222325), text); }
 
 #endif

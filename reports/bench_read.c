@@ -233,16 +233,27 @@ static qp_status read_ceilings(qp_json_node root, qp_ceilings *ceilings)
     return qp_json_get_double_or(product, "flops_per_second", 0.0, &ceilings->product_flops_per_second);
 }
 
+/* Rows and passes are counted anew. What failed besides are paths of the host's products, which are not read. */
+static qp_status read_summary(qp_json_node root, qp_bench_report *report)
+{
+    qp_json_node summary;
+    int64_t failed = 0;
+    QP_TRY(qp_json_get_object(root, "summary", &summary));
+    QP_TRY(qp_json_get_int64(summary, "failed", &failed));
+    QP_TRY(qp_json_get_int64(summary, "dropped", &report->dropped));
+    qp_bench_report_count(report);
+    if (failed > report->failed && failed <= INT_MAX) report->host.failed = (int)failed - report->failed;
+    qp_bench_report_count(report);
+    return QP_OK;
+}
+
 qp_status qp_read_bench(qp_json_node root, qp_bench_report *report)
 {
     int64_t seed = 0, bytes = 0;
     QP_TRY(qp_read_environment(root, &report->environment, &report->device));
     QP_TRY(qp_json_get_string(root, "model", &report->model));
     QP_TRY(qp_read_golden(root, &report->golden));
-    QP_TRY(qp_json_get_string(root, "backend", &report->backend));
-    QP_TRY(qp_json_copy_string(root, "plan", report->plan, sizeof report->plan));
-    QP_TRY(qp_json_get_string_or(root, "fault", NULL, &report->fault));
-    QP_TRY(qp_json_get_string_or(root, "only", NULL, &report->only));
+    QP_TRY(qp_read_selection(root, &report->backend, report->plan, &report->fault, &report->only));
     QP_TRY(qp_json_get_int64(root, "seed", &seed));
     report->seed = (uint64_t)seed;
     QP_TRY(qp_json_get_int64(root, "samples", &report->samples));
@@ -258,11 +269,5 @@ qp_status qp_read_bench(qp_json_node root, qp_bench_report *report)
     QP_TRY(read_nodes(root, report));
     QP_TRY(qp_json_get_bool_or(root, "complete", true, &report->complete)); /* the first schema's always are */
     QP_TRY(qp_json_get_double(root, "seconds", &report->seconds));
-    qp_bench_report_count(report);
-    int64_t failed = 0; /* paths of the host's products fail, too, and are not read */
-    QP_TRY(qp_json_get_int64(qp_json_find(root, "summary"), "failed", &failed));
-    report->host.failed = failed > report->failed && failed <= INT_MAX ? (int)failed - report->failed : 0;
-    qp_bench_report_count(report);
-    const qp_json_node summary = qp_json_find(root, "summary");
-    return qp_json_get_int64(summary, "dropped", &report->dropped);
+    return read_summary(root, report);
 }

@@ -3,21 +3,27 @@
 #include <inttypes.h>
 #include <math.h>
 
+/* Divides by thousands while there is a unit left, of `units`, and tells which; *decimals makes three digits of it. */
+static int scale(double *value, int units, int *decimals)
+{
+    int unit = 0;
+    for (; unit + 1 < units && *value >= 999.5; unit++) *value /= 1000.0;
+    *decimals = *value < 9.995 ? 2 : *value < 99.95 ? 1 : 0;
+    return unit;
+}
+
 qp_figure qp_say_count(int64_t count)
 {
     static const char units[] = "MGTPE";
     qp_figure f;
+    int decimals = 0;
+    double value = (double)count / 1e6;
     if (count < 1000000) {
         (void)snprintf(f.text, sizeof f.text, "%" PRId64, count);
         return f;
     }
-    double scaled = (double)count / 1e6;
-    size_t unit = 0;
-    while (scaled >= 999.5 && units[unit + 1]) {
-        scaled /= 1000.0;
-        unit++;
-    }
-    (void)snprintf(f.text, sizeof f.text, "%.*f%c", scaled < 9.995 ? 2 : scaled < 99.95 ? 1 : 0, scaled, units[unit]);
+    const int unit = scale(&value, (int)sizeof units - 1, &decimals);
+    (void)snprintf(f.text, sizeof f.text, "%.*f%c", decimals, value, units[unit]);
     return f;
 }
 
@@ -55,12 +61,10 @@ qp_figure qp_say_ulp(double ulp)
 qp_figure qp_say_scaled(double value, const char *const units[])
 {
     qp_figure f;
-    int unit = 0;
-    while (units[unit + 1] && value >= 999.5) {
-        value /= 1000.0;
-        unit++;
-    }
-    (void)snprintf(f.text, sizeof f.text, "%.*f %s", value < 9.995 ? 2 : value < 99.95 ? 1 : 0, value, units[unit]);
+    int count = 0, decimals = 0;
+    while (units[count]) count++;
+    const int unit = scale(&value, count, &decimals);
+    (void)snprintf(f.text, sizeof f.text, "%.*f %s", decimals, value, units[unit]);
     return f;
 }
 

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../model/text_hash.h"
 #include "figures.h"
 #include "html_parts.h"
 #include "names.h"
@@ -12,8 +13,7 @@
 void qp_html_put_row_id(const qp_row *row, FILE *f)
 {
     static const char digits[] = "0123456789abcdefghijklmnopqrstuv";
-    uint64_t hash =
-        qp_hash_text(qp_hash_text(qp_hash_text(QP_HASH_START, row->key), " "), qp_mode_name(row->mode)) >> 19;
+    uint64_t hash = qp_text_hash_on(qp_text_hash_on(qp_text_hash(row->key), " "), qp_mode_name(row->mode)) >> 19;
     (void)fputc('r', f);
     for (int i = 0; i < 9; i++, hash >>= 5) (void)fputc(digits[hash % 32], f);
 }

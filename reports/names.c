@@ -3,11 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-uint64_t qp_hash_text(uint64_t hash, const char *text)
-{
-    for (; *text; text++) hash = (hash ^ (unsigned char)*text) * UINT64_C(0x100000001b3);
-    return hash;
-}
+#include "../model/text_hash.h"
 
 static qp_status no_memory(void) { return qp_fail(QP_NO_MEMORY, "no memory for the names in a report"); }
 
@@ -15,7 +11,7 @@ static qp_status no_memory(void) { return qp_fail(QP_NO_MEMORY, "no memory for t
 static int *slot_of(const qp_names *names, const char *text)
 {
     const size_t slots = 2 * (size_t)names->room;
-    size_t at = (size_t)qp_hash_text(QP_HASH_START, text) % slots;
+    size_t at = (size_t)qp_text_hash(text) % slots;
     while (names->slot[at] >= 0 && strcmp(names->text[names->slot[at]], text) != 0) at = (at + 1) % slots;
     return &names->slot[at];
 }

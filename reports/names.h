@@ -3,8 +3,6 @@
 #ifndef QP_NAMES_H
 #define QP_NAMES_H
 
-#include <stdint.h>
-
 #include "../kernels/status.h"
 
 typedef struct qp_names {
@@ -12,10 +10,6 @@ typedef struct qp_names {
     int count, room;
     int *slot; /* [2 * room], by hash: the text's number, or -1 */
 } qp_names;
-
-/* FNV-1a. `hash` is QP_HASH_START, or that of what stands before. */
-#define QP_HASH_START UINT64_C(0xcbf29ce484222325)
-uint64_t qp_hash_text(uint64_t hash, const char *text);
 
 /* The number of the text, which is copied if it is new. QP_NO_MEMORY. */
 QP_MUST_USE qp_status qp_names_add(qp_names *names, const char *text, int *number);

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../harness/grown.h"
 #include "../model/mapped_file.h"
 #include "json_report.h"
 
@@ -70,6 +71,14 @@ qp_status qp_read_golden(qp_json_node root, qp_golden_facts *golden)
         QP_TRY(qp_json_as_string(n, &attribute->value));
     }
     return QP_OK;
+}
+
+qp_status qp_read_selection(qp_json_node root, const char **backend, char *plan, const char **fault, const char **only)
+{
+    QP_TRY(qp_json_get_string(root, "backend", backend));
+    QP_TRY(qp_json_copy_string(root, "plan", plan, QP_FUSIONS_TEXT));
+    QP_TRY(qp_json_get_string_or(root, "fault", NULL, fault));
+    return qp_json_get_string_or(root, "only", NULL, only);
 }
 
 /* ---- a row of verify ---- */
@@ -257,10 +266,7 @@ static qp_status read_head(qp_json_node root, qp_report *report)
     QP_TRY(qp_json_get_string(root, "model", &report->model));
     QP_TRY(qp_read_golden(root, &report->golden));
     if (!report->golden.path) return qp_fail(QP_FORMAT, "%s names no golden", qp_json_origin(root.document));
-    QP_TRY(qp_json_get_string(root, "backend", &report->backend));
-    QP_TRY(qp_json_copy_string(root, "plan", report->plan, sizeof report->plan));
-    QP_TRY(qp_json_get_string_or(root, "fault", NULL, &report->fault));
-    return qp_json_get_string_or(root, "only", NULL, &report->only);
+    return qp_read_selection(root, &report->backend, report->plan, &report->fault, &report->only);
 }
 
 static qp_status read_not_compared(qp_json_node root, qp_report *report)
@@ -330,7 +336,7 @@ static qp_status read_verify(qp_json_node root, qp_report *report)
 
 static qp_status keep(qp_saved_report *saved, qp_json *document)
 {
-    qp_json **list = realloc(saved->documents, (size_t)(saved->document_count + 1) * sizeof *list);
+    qp_json **list = qp_grown(saved->documents, saved->document_count, sizeof *list);
     if (!list) {
         qp_json_free(document);
         return no_memory();
@@ -338,12 +344,6 @@ static qp_status keep(qp_saved_report *saved, qp_json *document)
     saved->documents = list;
     list[saved->document_count++] = document;
     return QP_OK;
-}
-
-static const char *schema_of(qp_json_node root)
-{
-    const char *schema = "";
-    return qp_json_get_string(root, "schema", &schema) == QP_OK ? schema : "";
 }
 
 /* A line each: the head, then rows as far as they are whole. */
@@ -369,15 +369,11 @@ static qp_status read_journal(const char *path, const char *text, size_t bytes, 
     return QP_OK;
 }
 
-/* Whether the first line is the head of a journal; any other document has only a brace there. */
+/* Whether the file begins as the head of a journal does; any other document that is written here begins a line of its own. */
 static bool is_journal(const char *text, size_t bytes)
 {
-    const char *end = memchr(text, '\n', bytes);
-    qp_json *head = NULL;
-    if (!end || qp_json_parse(text, end - text, "the journal", &head) != QP_OK) return false;
-    const bool is = !strcmp(schema_of(qp_json_root(head)), QP_JOURNAL_SCHEMA);
-    qp_json_free(head);
-    return is;
+    static const char head[] = "{\"schema\":\"" QP_JOURNAL_SCHEMA "\"";
+    return bytes >= sizeof head - 1 && memcmp(text, head, sizeof head - 1) == 0;
 }
 
 static qp_status read_document(const char *path, const char *text, int64_t bytes, qp_saved_report *saved)
@@ -386,7 +382,9 @@ static qp_status read_document(const char *path, const char *text, int64_t bytes
     QP_TRY(qp_json_parse(text, bytes, path, &document));
     QP_TRY(keep(saved, document));
     const qp_json_node root = qp_json_root(document);
-    const char *schema = schema_of(root);
+    const char *schema = "none";
+    if (qp_json_kind_of(qp_json_find(root, "schema")) != QP_JSON_ABSENT)
+        QP_TRY(qp_json_get_string(root, "schema", &schema));
     saved->is_bench = !strcmp(schema, QP_BENCH_SCHEMA) || !strcmp(schema, QP_BENCH_SCHEMA_1);
     if (saved->is_bench) return qp_read_bench(root, &saved->bench);
     if (!strcmp(schema, QP_VERIFY_SCHEMA)) return read_verify(root, &saved->verify);

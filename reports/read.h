@@ -27,6 +27,9 @@ void qp_saved_report_close(qp_saved_report *saved);
 QP_MUST_USE qp_status qp_read_environment(qp_json_node root, qp_environment *environment, qp_device_facts *device);
 QP_MUST_USE qp_status qp_read_golden(qp_json_node root, qp_golden_facts *golden);
 QP_MUST_USE qp_status qp_read_bench(qp_json_node root, qp_bench_report *report);
+/* As qp_json_put_selection writes it. `plan` has QP_FUSIONS_TEXT bytes. */
+QP_MUST_USE qp_status qp_read_selection(qp_json_node root, const char **backend, char *plan, const char **fault,
+                                        const char **only);
 int qp_read_layer(const char *module); /* 2 of "model.layers.2.mlp"; -1 outside the layers */
 
 #endif

@@ -8,7 +8,8 @@
 #include "outputs.h"
 
 static qp_run_options run_options = QP_RUN_OPTIONS_DEFAULT;
-static const char *golden_path, *only, *json_path, *html_path, *phase = "both";
+static qp_outputs outputs; /* of which there are the page and the JSON */
+static const char *golden_path, *only, *phase = "both";
 enum { NOT_GIVEN = INT32_MIN };
 static int64_t prefill = NOT_GIVEN, context = NOT_GIVEN, samples = 50;
 static bool profile;
@@ -28,8 +29,8 @@ static const qp_option options[] = {
       QP_OPTION_INTEGER, &context },
     { "samples", "N", "samples of each time, fewer where they are slow (default: 50)", QP_OPTION_INTEGER, &samples },
     { "only", "GLOB", "time only nodes of these module paths, e.g. '*mlp*'", QP_OPTION_TEXT, &only },
-    { "json", "FILE", "write the whole report as JSON (reports/README.md)", QP_OPTION_TEXT, &json_path },
-    { "html", "FILE", "write a page for a browser", QP_OPTION_TEXT, &html_path },
+    { "json", "FILE", "write the whole report as JSON (reports/README.md)", QP_OPTION_TEXT, &outputs.json },
+    { "html", "FILE", "write a page for a browser", QP_OPTION_TEXT, &outputs.html },
     { "profile", NULL, "time nothing, but run each pass once between cudaProfilerStart and Stop", QP_OPTION_FLAG,
       &profile },
     { .name = NULL },
@@ -49,11 +50,9 @@ static qp_status check_usage(void)
     if (samples < 1 || samples > QP_BENCH_MAX_SAMPLES)
         return qp_fail(QP_USAGE, "--samples must be between 1 and %d", QP_BENCH_MAX_SAMPLES);
     if (run_options.seed < 0) return qp_fail(QP_USAGE, "--seed must not be negative");
-    if (json_path && !*json_path) return qp_fail(QP_USAGE, "--json needs the name of a file");
-    if (html_path && !*html_path) return qp_fail(QP_USAGE, "--html needs the name of a file");
-    if (profile && json_path) return qp_fail(QP_USAGE, "--profile times nothing, so there is nothing for --json");
-    if (profile && html_path) return qp_fail(QP_USAGE, "--profile times nothing, so there is nothing for --html");
-    return QP_OK;
+    if (profile && outputs.json) return qp_fail(QP_USAGE, "--profile times nothing, so there is nothing for --json");
+    if (profile && outputs.html) return qp_fail(QP_USAGE, "--profile times nothing, so there is nothing for --html");
+    return qp_outputs_prepare(&outputs);
 }
 
 static void describe_model(const qp_run_context *run, char *text, size_t size)
@@ -73,8 +72,8 @@ static qp_status bench(const qp_run_context *run, const qp_golden *golden, int *
 {
     char model[PATH_MAX + 64], partial[PATH_MAX + 16];
     qp_bench_report report;
-    const bool keeps = json_path && !profile && qp_outputs_is_file(json_path);
-    if (keeps) (void)snprintf(partial, sizeof partial, "%s.partial.json", json_path);
+    const bool keeps = outputs.json && !profile && qp_outputs_is_file(outputs.json);
+    if (keeps) (void)snprintf(partial, sizeof partial, "%s.partial.json", outputs.json);
     describe_model(run, model, sizeof model);
     const qp_bench_options bench_options = { .model = model,
                                              .golden_path = golden_path,
@@ -95,9 +94,9 @@ static qp_status bench(const qp_run_context *run, const qp_golden *golden, int *
     qp_progress_line(NULL, 1, 1, "");
     QP_TRY(benched);
     qp_bench_print(&report, (qp_terminal_style){ .color = qp_wants_color(stdout) }, stdout);
-    qp_status status = json_path ? qp_bench_write_json(&report, json_path) : QP_OK;
+    qp_status status = outputs.json ? qp_bench_write_json(&report, outputs.json) : QP_OK;
     if (status == QP_OK && keeps) (void)unlink(partial);
-    if (status == QP_OK && html_path) status = qp_write_html(NULL, &report, html_path);
+    if (status == QP_OK && outputs.html) status = qp_write_html(NULL, &report, outputs.html);
     *exit_code = report.profiled ? QP_EXIT_OK : qp_exit_of_bench(&report);
     qp_bench_close(&report);
     return status;
