@@ -389,10 +389,14 @@ publish_dependencies() { # LEAD
     grep -hE '^\$|^pass|^decode_nodes +[0-9]' "$OUT"/nodes-*.txt
 }
 
-# Each pair of the repeats, by two factors.
+# Each pair of the repeats, by two factors; before them the passes of each, by both clocks.
 publish_repeats() {
     local model factor old new
     for model in 0.6b tiny; do
+        for old in 1 2 3; do
+            echo "\$ report repeat-$model-$old.json"
+            "$PROGRAM" report "$OUT/repeat-$model-$old.json" | grep -E '^(pass +context|(prefill|decode_[a-z]+) +[0-9])'
+        done
         for factor in 1.05 1.1; do
             for old in 1 2 3; do
                 for new in 1 2 3; do

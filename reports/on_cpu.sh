@@ -1,10 +1,12 @@
 #!/usr/bin/env bash
 # Measures on any machine what stands in reports/published of the CPU backend.
-#   usage: reports/on_cpu.sh FOLDER STEP...      steps: build bits bench
+#   usage: reports/on_cpu.sh FOLDER STEP...      steps: build bits bench bounds page
 #   build  the program with gcc and with clang, without optimisation and with all of it
 #   bits   these and the embedded golden, with each kind of vectors of the machine: no bit depends on any of it
 #   bench  how fast it is, on a quiet machine, its decode step five times more; and the decode step with threads that soon sleep while they wait, and that spin,
 #          beside as many other programs as there are processors
+#   bounds what another order of sums makes of the fused plan, by which examples/gate-bounded.json is chosen, and what the gate then says
+#   page   the page in a browser: bytes, time to write, time to load
 # Ends with 1 if a step failed, with 2 for a step that does not exist.
 set -uo pipefail
 FOLDER=$(realpath -m "$1")
@@ -77,9 +79,44 @@ bench() {
     cat "$FOLDER/bench-cpu.txt"
 }
 
+# Of the rows that a bound is for: how many elements differ, by how many ulp, and how many times PyTorch's error ours is.
+READ_BOUNDS='import fnmatch, json, sys
+rows = json.load(open(sys.argv[1]))["rows"]
+for key, mode in (("*.residual_attn", "local"), ("*/model.layers.[0-9]", "local"), ("*/model.layers.*", "carried")):
+    found = [r for r in rows if fnmatch.fnmatch(r["key"], key) and r["mode"] == mode]
+    factors = [r["errors"]["ours_oracle"][e] / r["errors"]["golden_oracle"][e] for r in found for e in ("rms", "max_abs")]
+    print(key, mode, "rows", len(found), "elements", sum(r["elements"] for r in found), "differ",
+          sum(r["mismatches"] for r in found), "ulp", max(r["max_ulp"] for r in found), "times", max(factors))'
+
+bounds() {
+    local fault
+    {
+        echo '$ qwen3-parity verify --plan fused --fault wrong-split --json split.json'
+        "$PROGRAM" verify --plan fused --fault wrong-split --json "$FOLDER/split.json" | tail -n 1
+        python3 -c "$READ_BOUNDS" "$FOLDER/split.json" || FAILED=1
+        for fault in wrong-split residual-before-cast; do
+            echo "\$ qwen3-parity verify --gate examples/gate-bounded.json --fault $fault"
+            "$PROGRAM" verify --gate examples/gate-bounded.json --fault $fault | tail -n 1
+            echo "exit code ${PIPESTATUS[0]}"
+        done
+    } >"$FOLDER/gate-bounds.txt"
+    cat "$FOLDER/gate-bounds.txt"
+}
+
+page() {
+    mkdir -p "$FOLDER/page"
+    {
+        echo '$ build/tests/make_html FOLDER'
+        build/tests/make_html "$FOLDER/page" || FAILED=1
+        echo '$ tests/check_html.py FOLDER'
+        /usr/bin/python3 tests/check_html.py "$FOLDER/page" || FAILED=1
+    } >"$FOLDER/page.txt"
+    cat "$FOLDER/page.txt"
+}
+
 for step in "$@"; do
     case $step in
-    build | bits | bench) "$step" ;;
+    build | bits | bench | bounds | page) "$step" ;;
     *) echo "on_cpu.sh: there is no step '$step'" >&2; exit 2 ;;
     esac
 done
