@@ -335,3 +335,8 @@ qp_error qp_error_of(qp_dtype a_dtype, const void *a, qp_dtype b_dtype, const vo
     if (counted > 0) error.rms = sqrt(squares / (double)counted);
     return error;
 }
+
+double qp_error_rms(const qp_error *error, int64_t elements)
+{
+    return error->nonfinite < elements ? error->rms : (double)NAN;
+}

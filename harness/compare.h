@@ -56,6 +56,9 @@ typedef struct qp_error {
 
 qp_error qp_error_of(qp_dtype a_dtype, const void *a, qp_dtype b_dtype, const void *b, int64_t n);
 
+/* The error's rms; NaN where it is of no pair, and so unknown, of `elements`. */
+double qp_error_rms(const qp_error *error, int64_t elements);
+
 /* The element as a double (an i64 beyond 2^53 is rounded). */
 double qp_element(qp_dtype dtype, const void *data, int64_t index);
 

@@ -106,7 +106,7 @@ void qp_judge(qp_row *row)
 /* Whether an error against fp64 tells something: of some elements, and no overflow. */
 static bool is_known(const qp_error *error, int64_t elements)
 {
-    return error->nonfinite < elements && isfinite(error->rms) && isfinite(error->max_abs);
+    return isfinite(qp_error_rms(error, elements)) && isfinite(error->max_abs);
 }
 
 /* Why a difference is not within the bound; NULL: it is. */

@@ -70,10 +70,9 @@ static void put_shape(const qp_row *row, FILE *f)
     for (int i = 0; i < row->rank; i++) (void)fprintf(f, "%s%" PRId64, i ? "×" : "", row->dim[i]);
 }
 
-/* Where no pair is finite, the error is unknown, and not the 0 that it is stored as. */
 static qp_figure say_rms(const qp_error *error, int64_t elements)
 {
-    return qp_html_say_error(error->nonfinite >= elements ? (double)NAN : error->rms);
+    return qp_html_say_error(qp_error_rms(error, elements));
 }
 
 /* How many pairs each of the five errors leaves out as not finite; nothing if none does, as is the rule. */

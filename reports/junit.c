@@ -46,8 +46,10 @@ static void put_properties(const qp_report *report, FILE *stream)
 /* Of both sides against fp64. */
 static void put_errors(const qp_row *row, const char *separator, FILE *stream)
 {
-    (void)fprintf(stream, "ours rms %.3g, largest %.3g%sPyTorch's rms %.3g, largest %.3g", row->ours_oracle.rms,
-                  row->ours_oracle.max_abs, separator, row->golden_oracle.rms, row->golden_oracle.max_abs);
+    const int64_t elements = row->comparison.elements;
+    (void)fprintf(stream, "ours rms %.3g, largest %.3g%sPyTorch's rms %.3g, largest %.3g",
+                  qp_error_rms(&row->ours_oracle, elements), row->ours_oracle.max_abs, separator,
+                  qp_error_rms(&row->golden_oracle, elements), row->golden_oracle.max_abs);
 }
 
 /* In one line: what every row has to say, passed or not. */
@@ -74,10 +76,10 @@ static void put_worst(const qp_row *row, FILE *stream)
     }
 }
 
-static void put_part(const char *label, const qp_error *part, int64_t mismatches, FILE *stream)
+static void put_part(const char *label, const qp_error *part, int64_t mismatches, int64_t elements, FILE *stream)
 {
-    (void)fprintf(stream, "%-11s rms %.3g, largest %.3g; %" PRId64 " elements differ\n", label, part->rms,
-                  part->max_abs, mismatches);
+    (void)fprintf(stream, "%-11s rms %.3g, largest %.3g; %" PRId64 " elements differ\n", label,
+                  qp_error_rms(part, elements), part->max_abs, mismatches);
 }
 
 static void put_shape(const qp_row *row, FILE *stream)
@@ -108,8 +110,8 @@ static void put_details(const qp_row *row, FILE *stream)
     put_errors(row, "\n            ", stream);
     (void)fputc('\n', stream);
     if (row->has_origin) {
-        put_part("came in", &row->came_in, row->came_in_mismatches, stream);
-        put_part("added here", &row->added, row->added_mismatches, stream);
+        put_part("came in", &row->came_in, row->came_in_mismatches, row->comparison.elements, stream);
+        put_part("added here", &row->added, row->added_mismatches, row->comparison.elements, stream);
     }
     put_worst(row, stream);
 }

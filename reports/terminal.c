@@ -76,8 +76,10 @@ static void print_rows(const page *p, const qp_report *report)
         page_put_padded(p, row->key, width);
         (void)fprintf(p->stream, " %-7s %6s %6s %5s %7s %7s %s%s%s\n", qp_mode_name(row->mode),
                       qp_say_count(row->comparison.elements).text, qp_say_count(row->comparison.mismatches).text,
-                      qp_say_ulp(row->comparison.max_ulp).text, qp_say_error(row->ours_oracle.rms).text,
-                      qp_say_error(row->golden_oracle.rms).text, page_start(p, c), mark, page_stop(p, c));
+                      qp_say_ulp(row->comparison.max_ulp).text,
+                      qp_say_error(qp_error_rms(&row->ours_oracle, row->comparison.elements)).text,
+                      qp_say_error(qp_error_rms(&row->golden_oracle, row->comparison.elements)).text, page_start(p, c),
+                      mark, page_stop(p, c));
     }
 }
 

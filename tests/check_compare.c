@@ -200,6 +200,16 @@ START_TEST(test_compare_worst_is_the_first_of_the_worst)
 }
 END_TEST
 
+START_TEST(test_an_error_of_no_pair_is_unknown)
+{
+    const float nothing[] = { NAN, NAN }, something[] = { NAN, 1.0f }, truth[] = { 1.0f, 1.0f };
+    const qp_error none = qp_error_of(QP_F32, nothing, QP_F32, truth, 2);
+    const qp_error one = qp_error_of(QP_F32, something, QP_F32, truth, 2);
+    ck_assert_int_eq(none.nonfinite, 2);
+    ck_assert(isnan(qp_error_rms(&none, 2)) && qp_error_rms(&one, 2) == 0.0);
+}
+END_TEST
+
 START_TEST(test_compare_extreme_distances_do_not_overflow)
 {
     const uint16_t want[] = { 0xff7f }, got[] = { 0x7f7f };
@@ -412,6 +422,7 @@ Suite *compare_suite(void)
     tcase_add_test(edges, test_compare_histogram_has_every_class);
     tcase_add_test(edges, test_compare_only_the_last_element_wrong_is_found);
     tcase_add_test(edges, test_compare_worst_is_the_first_of_the_worst);
+    tcase_add_test(edges, test_an_error_of_no_pair_is_unknown);
     tcase_add_test(edges, test_compare_extreme_distances_do_not_overflow);
     tcase_add_test(edges, test_compare_accepts_unaligned_data);
     suite_add_tcase(suite, edges);
